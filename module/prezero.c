@@ -1,0 +1,577 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * prezero: clears free memory while nobody else wants the CPU
+ *
+ * The kernel keeps track of which free blocks read as zeroes and skips the
+ * clearing when they are allocated (mm/page_prezero.h). This module is the
+ * policy: when to clear, on which CPUs, which blocks, and when to stop. It is a
+ * page reporting client that is handed free blocks and marks those it cleared.
+ *
+ * One thread of the lowest priority goes over all nodes every interval_ms. It
+ * looks up after each PREZERO_CHUNK, gives up the pass as soon as anybody else
+ * wants its CPU, and starts over an interval later: a block half cleared goes
+ * back as it is.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <kunit/visibility.h>
+#include <linux/cpumask.h>
+#include <linux/freezer.h>
+#include <linux/highmem.h>
+#include <linux/kobject.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/nodemask.h>
+#include <linux/page_prezero.h>
+#include <linux/page_reporting.h>
+#include <linux/sched.h>
+#include <linux/sched/isolation.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+#include <linux/topology.h>
+#include <linux/vmstat.h>
+#include <linux/wait.h>
+#include <uapi/linux/sched/types.h>
+#ifdef CONFIG_X86
+#include <asm/cpufeature.h>
+#endif
+#ifdef CONFIG_ARM64
+#include <asm/virt.h>
+#endif
+
+#include "prezero.h"
+
+#ifndef CONFIG_PAGE_PREZERO
+#error "this kernel tree lacks CONFIG_PAGE_PREZERO: apply the patches and enable it"
+#endif
+
+/*
+ * Not resolved on a kernel without the patches. The module then still loads so
+ * far as to say what is wrong in one line, see prezero_init().
+ */
+extern typeof(page_reporting_register) page_reporting_register __weak;
+extern typeof(page_reporting_unregister) page_reporting_unregister __weak;
+extern typeof(page_reporting_process_node) page_reporting_process_node __weak;
+extern typeof(page_prezero_forget) page_prezero_forget __weak;
+extern typeof(page_prezero_set_verify) page_prezero_set_verify __weak;
+extern typeof(mm_kobj) mm_kobj __weak;
+
+#define PREZERO_INTERVAL_MS_MIN		10
+#define PREZERO_INTERVAL_MS_MAX		(60 * 60 * 1000)
+
+static int prezero_report(struct page_reporting_dev_info *prdev,
+			  struct scatterlist *sgl, unsigned int nents);
+
+static struct page_reporting_dev_info prezero_prdev = {
+	.report = prezero_report,
+	.zeroes = true,
+};
+
+/* Guards starting and stopping, and with it prezero_thread and the registration */
+static DEFINE_MUTEX(prezero_mutex);
+static struct task_struct *prezero_thread;
+static DECLARE_WAIT_QUEUE_HEAD(prezero_wait);
+static bool prezero_kicked;
+
+static unsigned int prezero_interval_ms = 2000;
+static bool prezero_idle_only = true;
+static bool prezero_verify;
+
+/* Only written by the thread */
+static unsigned long prezero_passes;
+static unsigned long prezero_passes_stopped;
+
+/*
+ * Load in a virtual machine (bool, default N). To clear the free memory of a
+ * guest makes its host allocate and clear that memory first, for nothing.
+ */
+static bool allow_guest;
+module_param(allow_guest, bool, 0444);
+MODULE_PARM_DESC(allow_guest, "Load in a virtual machine, whose host pays for it (default: N)");
+
+/* Start clearing when loaded (bool, default Y); later on, see sysfs. */
+static bool enabled = true;
+module_param(enabled, bool, 0444);
+MODULE_PARM_DESC(enabled, "Start clearing when loaded (default: Y)");
+
+static bool prezero_in_guest(void)
+{
+#if defined(CONFIG_X86)
+	return boot_cpu_has(X86_FEATURE_HYPERVISOR);
+#elif defined(CONFIG_ARM64)
+	return !is_kernel_in_hyp_mode();
+#else
+	return false;
+#endif
+}
+
+/**
+ * prezero_must_stop - does somebody else want what the pass needs?
+ *
+ * Return: true when the pass has to end now. Without idle_only that is only to
+ * stop or to freeze the thread.
+ */
+VISIBLE_IF_KUNIT bool prezero_must_stop(void)
+{
+	if (kthread_should_stop() || freezing(current))
+		return true;
+
+	return READ_ONCE(prezero_idle_only) &&
+	       (need_resched() || !single_task_running());
+}
+EXPORT_SYMBOL_IF_KUNIT(prezero_must_stop);
+
+/**
+ * prezero_clear_block - clear a block of pages that nobody else can reach
+ * @page: first page of the block
+ * @nr_pages: number of pages of PAGE_SIZE in it
+ * @must_stop: asked before every PREZERO_CHUNK whether to stop
+ *
+ * A page with a memory error is not written, and nothing after it.
+ *
+ * Return: 0 when all of the block reads as zeroes, -EAGAIN when told to stop,
+ * -EHWPOISON when there is such a page.
+ */
+VISIBLE_IF_KUNIT int prezero_clear_block(struct page *page,
+					 unsigned long nr_pages,
+					 bool (*must_stop)(void))
+{
+	unsigned long i;
+
+	for (i = 0; i < nr_pages; i++) {
+		if (!(i % (PREZERO_CHUNK / PAGE_SIZE))) {
+			if (must_stop())
+				return -EAGAIN;
+			cond_resched();
+		}
+
+		if (PageHWPoison(page + i))
+			return -EHWPOISON;
+
+		clear_page(page_address(page + i));
+	}
+
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(prezero_clear_block);
+
+static int prezero_report(struct page_reporting_dev_info *prdev,
+			  struct scatterlist *sgl, unsigned int nents)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+	int err;
+
+	for_each_sg(sgl, sg, nents, i) {
+		err = prezero_clear_block(sg_page(sg), sg->length >> PAGE_SHIFT,
+					  prezero_must_stop);
+		if (err == -EAGAIN)
+			return err;
+		if (!err)
+			page_reporting_set_zeroed(sg_page(sg));
+	}
+
+	return 0;
+}
+
+/* Run near the memory of @nid if there is a CPU, but never on isolated CPUs. */
+static void prezero_move_to_node(int nid)
+{
+	const struct cpumask *allowed = housekeeping_cpumask(HK_TYPE_DOMAIN);
+	cpumask_var_t mask;
+
+	if (!alloc_cpumask_var(&mask, GFP_KERNEL))
+		return;
+
+	cpumask_and(mask, allowed, housekeeping_cpumask(HK_TYPE_KTHREAD));
+	if (cpumask_intersects(mask, cpumask_of_node(nid)))
+		cpumask_and(mask, mask, cpumask_of_node(nid));
+	if (!cpumask_equal(mask, current->cpus_ptr))
+		set_cpus_allowed_ptr(current, mask);
+	free_cpumask_var(mask);
+}
+
+static void prezero_pass(void)
+{
+	int nid, err = 0;
+
+	for_each_node_state(nid, N_MEMORY) {
+		prezero_move_to_node(nid);
+		err = page_reporting_process_node(&prezero_prdev, nid);
+		if (err)
+			break;
+	}
+
+	WRITE_ONCE(prezero_passes, prezero_passes + 1);
+	if (err)
+		WRITE_ONCE(prezero_passes_stopped, prezero_passes_stopped + 1);
+}
+
+static int prezero_threadfn(void *unused)
+{
+	const struct sched_attr attr = { .sched_policy = SCHED_IDLE };
+
+	sched_setattr_nocheck(current, &attr);
+	set_freezable();
+
+	while (!kthread_should_stop()) {
+		prezero_pass();
+
+		wait_event_freezable_timeout(prezero_wait,
+					     kthread_should_stop() ||
+					     xchg(&prezero_kicked, false),
+					     msecs_to_jiffies(READ_ONCE(prezero_interval_ms)));
+	}
+
+	return 0;
+}
+
+static int prezero_start(void)
+{
+	struct task_struct *thread;
+	int err;
+
+	lockdep_assert_held(&prezero_mutex);
+
+	if (prezero_thread)
+		return 0;
+
+	err = page_reporting_register(&prezero_prdev);
+	if (err == -EBUSY)
+		pr_err("another client of free page reporting is registered, virtio_balloon as a rule: unload it first\n");
+	if (err)
+		return err;
+
+	thread = kthread_run(prezero_threadfn, NULL, "prezero");
+	if (IS_ERR(thread)) {
+		page_reporting_unregister(&prezero_prdev);
+		return PTR_ERR(thread);
+	}
+	prezero_thread = thread;
+
+	return 0;
+}
+
+static void prezero_stop(void)
+{
+	lockdep_assert_held(&prezero_mutex);
+
+	if (!prezero_thread)
+		return;
+
+	kthread_stop(prezero_thread);
+	prezero_thread = NULL;
+	page_reporting_unregister(&prezero_prdev);
+}
+
+static void prezero_kick(void)
+{
+	WRITE_ONCE(prezero_kicked, true);
+	wake_up(&prezero_wait);
+}
+
+#define PREZERO_ATTR_RO(_name) \
+	static struct kobj_attribute _name##_attr = __ATTR_RO(_name)
+
+#define PREZERO_ATTR_RW(_name) \
+	static struct kobj_attribute _name##_attr = __ATTR_RW(_name)
+
+static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%d\n", !!READ_ONCE(prezero_thread));
+}
+
+static ssize_t enabled_store(struct kobject *kobj, struct kobj_attribute *attr,
+			     const char *buf, size_t count)
+{
+	bool on;
+	int err;
+
+	err = kstrtobool(buf, &on);
+	if (err)
+		return err;
+
+	mutex_lock(&prezero_mutex);
+	if (on)
+		err = prezero_start();
+	else
+		prezero_stop();
+	mutex_unlock(&prezero_mutex);
+
+	return err ?: count;
+}
+PREZERO_ATTR_RW(enabled);
+
+static int prezero_store_uint(const char *buf, unsigned int *val,
+			      unsigned int min, unsigned int max)
+{
+	unsigned int new;
+	int err;
+
+	err = kstrtouint(buf, 10, &new);
+	if (err)
+		return err;
+	if (new < min || new > max)
+		return -ERANGE;
+
+	WRITE_ONCE(*val, new);
+	prezero_kick();
+
+	return 0;
+}
+
+static ssize_t order_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(prezero_prdev.order));
+}
+
+static ssize_t order_store(struct kobject *kobj, struct kobj_attribute *attr,
+			   const char *buf, size_t count)
+{
+	return prezero_store_uint(buf, &prezero_prdev.order, 0,
+				  MAX_PAGE_ORDER) ?: count;
+}
+PREZERO_ATTR_RW(order);
+
+static ssize_t interval_ms_show(struct kobject *kobj,
+				struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(prezero_interval_ms));
+}
+
+static ssize_t interval_ms_store(struct kobject *kobj,
+				 struct kobj_attribute *attr,
+				 const char *buf, size_t count)
+{
+	return prezero_store_uint(buf, &prezero_interval_ms,
+				  PREZERO_INTERVAL_MS_MIN,
+				  PREZERO_INTERVAL_MS_MAX) ?: count;
+}
+PREZERO_ATTR_RW(interval_ms);
+
+static ssize_t idle_only_show(struct kobject *kobj, struct kobj_attribute *attr,
+			      char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(prezero_idle_only));
+}
+
+static ssize_t idle_only_store(struct kobject *kobj,
+			       struct kobj_attribute *attr,
+			       const char *buf, size_t count)
+{
+	bool on;
+	int err;
+
+	err = kstrtobool(buf, &on);
+	if (err)
+		return err;
+
+	WRITE_ONCE(prezero_idle_only, on);
+
+	return count;
+}
+PREZERO_ATTR_RW(idle_only);
+
+static ssize_t verify_show(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(prezero_verify));
+}
+
+static ssize_t verify_store(struct kobject *kobj, struct kobj_attribute *attr,
+			    const char *buf, size_t count)
+{
+	bool on;
+	int err;
+
+	err = kstrtobool(buf, &on);
+	if (err)
+		return err;
+
+	mutex_lock(&prezero_mutex);
+	WRITE_ONCE(prezero_verify, on);
+	page_prezero_set_verify(on);
+	mutex_unlock(&prezero_mutex);
+
+	return count;
+}
+PREZERO_ATTR_RW(verify);
+
+static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
+			   const char *buf, size_t count)
+{
+	bool on;
+	int err;
+
+	err = kstrtobool(buf, &on);
+	if (err)
+		return err;
+	if (!on)
+		return -EINVAL;
+
+	page_prezero_forget();
+
+	return count;
+}
+static struct kobj_attribute flush_attr = __ATTR_WO(flush);
+
+static unsigned long prezero_vm_event(enum vm_event_item item)
+{
+	unsigned long *events, count;
+
+	events = kmalloc_array(NR_VM_EVENT_ITEMS, sizeof(*events), GFP_KERNEL);
+	if (!events)
+		return 0;
+
+	all_vm_events(events);
+	count = events[item];
+	kfree(events);
+
+	return count;
+}
+
+static ssize_t pages_cleared_show(struct kobject *kobj,
+				  struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", prezero_vm_event(PREZERO_CLEARED));
+}
+PREZERO_ATTR_RO(pages_cleared);
+
+static ssize_t pages_hit_show(struct kobject *kobj, struct kobj_attribute *attr,
+			      char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", prezero_vm_event(PREZERO_HIT));
+}
+PREZERO_ATTR_RO(pages_hit);
+
+static ssize_t pages_miss_show(struct kobject *kobj,
+			       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", prezero_vm_event(PREZERO_MISS));
+}
+PREZERO_ATTR_RO(pages_miss);
+
+static ssize_t pages_unasked_show(struct kobject *kobj,
+				  struct kobj_attribute *attr, char *buf)
+{
+	unsigned long hit = prezero_vm_event(PREZERO_HIT);
+	unsigned long taken = prezero_vm_event(PREZERO_TAKEN);
+
+	/* Whoever clears for himself is counted when he finds he need not */
+	return sysfs_emit(buf, "%lu\n", taken > hit ? taken - hit : 0);
+}
+PREZERO_ATTR_RO(pages_unasked);
+
+static ssize_t pages_free_zeroed_show(struct kobject *kobj,
+				      struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", global_zone_page_state(NR_FREE_ZEROED));
+}
+PREZERO_ATTR_RO(pages_free_zeroed);
+
+static ssize_t verify_failed_show(struct kobject *kobj,
+				  struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n",
+			  prezero_vm_event(PREZERO_VERIFY_FAILED));
+}
+PREZERO_ATTR_RO(verify_failed);
+
+static ssize_t passes_show(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", READ_ONCE(prezero_passes));
+}
+PREZERO_ATTR_RO(passes);
+
+static ssize_t passes_stopped_show(struct kobject *kobj,
+				   struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", READ_ONCE(prezero_passes_stopped));
+}
+PREZERO_ATTR_RO(passes_stopped);
+
+static struct attribute *prezero_attrs[] = {
+	&enabled_attr.attr,
+	&order_attr.attr,
+	&interval_ms_attr.attr,
+	&idle_only_attr.attr,
+	&verify_attr.attr,
+	&flush_attr.attr,
+	&pages_cleared_attr.attr,
+	&pages_hit_attr.attr,
+	&pages_miss_attr.attr,
+	&pages_unasked_attr.attr,
+	&pages_free_zeroed_attr.attr,
+	&verify_failed_attr.attr,
+	&passes_attr.attr,
+	&passes_stopped_attr.attr,
+	NULL,
+};
+ATTRIBUTE_GROUPS(prezero);
+
+static struct kobject *prezero_kobj;
+
+static int __init prezero_init(void)
+{
+	int err = 0;
+
+	if (!page_reporting_process_node || !&mm_kobj) {
+		pr_err("this kernel lacks CONFIG_PAGE_PREZERO: boot one with the PG_zeroed patches\n");
+		return -EOPNOTSUPP;
+	}
+
+	if (prezero_in_guest() && !allow_guest) {
+		pr_err("in a virtual machine clearing free memory makes the host allocate it: load with allow_guest=1 if that is what you want\n");
+		return -EOPNOTSUPP;
+	}
+
+	prezero_prdev.order = pageblock_order;
+
+	prezero_kobj = kobject_create_and_add("prezero", mm_kobj);
+	if (!prezero_kobj)
+		return -ENOMEM;
+
+	err = sysfs_create_groups(prezero_kobj, prezero_groups);
+	if (err)
+		goto put_kobj;
+
+	if (enabled) {
+		mutex_lock(&prezero_mutex);
+		err = prezero_start();
+		mutex_unlock(&prezero_mutex);
+		if (err)
+			goto remove_groups;
+	}
+
+	return 0;
+
+remove_groups:
+	sysfs_remove_groups(prezero_kobj, prezero_groups);
+put_kobj:
+	kobject_put(prezero_kobj);
+
+	return err;
+}
+module_init(prezero_init);
+
+static void __exit prezero_exit(void)
+{
+	/* Waits for those who are in a file: after it nobody can start again */
+	sysfs_remove_groups(prezero_kobj, prezero_groups);
+	kobject_put(prezero_kobj);
+
+	mutex_lock(&prezero_mutex);
+	prezero_stop();
+	mutex_unlock(&prezero_mutex);
+
+	page_prezero_set_verify(false);
+}
+module_exit(prezero_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Clears free memory in idle time, ahead of its use");
