@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0
+# Everything is made under build/.  Long steps log to build/logs/.
+
+# The kernel that "make module" builds for
+KDIR ?= build/lab
+# GiB to map, repeats, counted time, kinds of memory (demo and bench)
+N ?= 4
+REPEAT ?= 1
+ICOUNT ?=
+BACKINGS ?=
+# How long to soak
+MINUTES ?= 10
+
+export N REPEAT ICOUNT BACKINGS
+
+# One at a time: every step uses all CPUs by itself.
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## this text
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: ## install what is missing on this (Debian 12) machine
+	@scripts/setup.sh
+
+.PHONY: source
+source: setup ## unpack Linux 6.12 to build/linux and apply patches/ on branch "series"
+	@scripts/source.sh
+
+.PHONY: kernel
+kernel: source ## build the patched lab kernel: build/lab
+	@scripts/kbuild.sh lab linux scripts/lab/lab.config Kconfig.fragment
+
+.PHONY: kernel-stock
+kernel-stock: source ## build the same kernel without the series: build/stock
+	@scripts/source.sh stock
+	@scripts/kbuild.sh stock stock-src scripts/lab/lab.config
+
+.PHONY: kernel-debug
+kernel-debug: source ## build the patched kernel with KASAN, lockdep and the like: build/debug
+	@scripts/kbuild.sh debug linux scripts/lab/lab.config scripts/lab/debug.config Kconfig.fragment
+
+# For build/lab the kernel is made first; anybody else's has to be there.
+.PHONY: module
+module: $(if $(filter build/lab,$(KDIR)),kernel) ## build module/prezero.ko (KDIR=kernel to build for, default build/lab)
+	@$(MAKE) --no-print-directory -C $(abspath $(KDIR)) M=$(CURDIR)/module modules
+
+.PHONY: module-lab
+module-lab: kernel
+	@scripts/modules.sh lab module
+
+.PHONY: module-debug
+module-debug: kernel-debug
+	@scripts/modules.sh debug module kunit
+
+.PHONY: patches
+patches: ## write build/linux's branch "series" to patches/
+	@scripts/patches.sh
+
+.PHONY: kunit
+kunit: module-lab ## run the KUnit suites in the lab
+	@scripts/modules.sh lab kunit
+	@scripts/lab/run.sh -u -o kunit scripts/tests/kunit.sh
+
+.PHONY: lab
+lab: module-lab ## run the lab tests (scripts/tests/cases)
+	@scripts/cases.sh check
+
+.PHONY: demo
+demo: module-lab ## map N GiB for a device without and with prezero, one table (N=4, BACKINGS="thp 4k memfd")
+	@scripts/lab/demo.sh lab
+
+.PHONY: bench
+bench: module-lab kernel-stock ## the same beside the unpatched kernel, medians (REPEAT=5; ICOUNT=1: counted time)
+	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),5) scripts/lab/demo.sh stock lab
+
+.PHONY: soak
+soak: module-lab ## everything at once, every served page checked (MINUTES=10)
+	@scripts/lab/run.sh -s -m 2G -c 2 -o soak -t $$(($(MINUTES) * 60 + 120)) scripts/tests/soak.sh $(MINUTES)
+
+.PHONY: soak-debug
+soak-debug: module-debug ## the same on the debug kernel
+	@scripts/lab/run.sh -s -k debug -m 4G -c 2 -o soak-debug -t $$(($(MINUTES) * 60 + 400)) scripts/tests/soak.sh $(MINUTES)
+
+.PHONY: style
+style: ## checkpatch, shellcheck, codespell, SPDX lines
+	@scripts/style.sh
+
+.PHONY: check
+check: ## everything, from a bare machine; last line "N passed, N failed"
+	@scripts/check.sh
+
+.PHONY: check-debug
+check-debug: module-debug ## the lab tests of group "debug", and a soak, on the debug kernel
+	@scripts/cases.sh debug
+	@$(MAKE) --no-print-directory soak-debug MINUTES=5
+
+.PHONY: clean
+clean: ## remove what was built, but not the kernel tree
+	@find build -mindepth 1 -maxdepth 1 ! -name 'linux*' ! -name '*-src' -exec rm -rf {} + 2>/dev/null || true
+	@find module kunit \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' -o -name Module.symvers -o -name modules.order \) -delete
+
+.PHONY: distclean
+distclean: ## remove build/ with the kernel tree; refuses when it holds commits that patches/ does not
+	@scripts/source.sh remove
+	@$(MAKE) --no-print-directory clean

@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Map memory for DMA in the lab, without and with prezero, and print one table.
+#
+# usage: demo.sh [lab|stock]...   kernels to run, side by side
+# environment:
+#   N         GiB to map (4); the VM has three times that
+#   REPEAT    how often (1); the kernels take turns, the table has medians
+#   ICOUNT    set: counted time instead of wall time
+#   BACKINGS  which memory (thp 4k memfd)
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+top=$(realpath "$here/../..")
+n=${N:-4} repeat=${REPEAT:-1} out=$top/build/results/map.json
+read -ra backings <<<"${BACKINGS:-thp 4k memfd}"
+kernels=("${@:-lab}")
+mkdir -p "${out%/*}"
+rm -f "$out"
+rows=$(mktemp)
+trap 'rm -f "$rows"' EXIT
+
+timing=(-p)
+[ -z "${ICOUNT:-}" ] || timing=(-p -i)
+limit=$((120 + 60 * n * ${#backings[@]}))
+for ((r = 1; r <= repeat; r++)); do
+	for kernel in "${kernels[@]}"; do
+		modes="off on"
+		[ "$kernel" != stock ] || modes=off
+		echo "$kernel kernel, $n GiB of ${backings[*]}, run $r of $repeat"
+		"$here/run.sh" -k "$kernel" -m "$((n * 3))G" "${timing[@]}" -t $limit \
+			-o "map-$kernel" "$here/map.sh" $((n << 10)) $r $r "$modes" \
+			"${backings[@]}" >"$rows.out" || {
+			cat "$rows.out"
+			exit 1
+		}
+		grep '^{' "$rows.out" >>"$rows"
+		rm -f "$rows.out"
+	done
+done
+jq -s . "$rows" >"$out"
+
+echo
+jq -r -f "$here/table.jq" "$out" | awk -F'\t' '
+	NR == 1 {
+		for (i = 3; i <= NF; i++)
+			width[i] = length($i) > 7 ? length($i) + 2 : 9
+	}
+	{
+		printf "%-10s %-12s", $1, $2
+		for (i = 3; i <= NF; i++)
+			printf "%*s", width[i], $i
+		print ""
+	}'
+echo
+echo "rows: ${out#"$top"/}"

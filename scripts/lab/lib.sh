@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# What the scripts that run inside the lab share: KTAP output, the edu device
+# behind vfio-pci, and prezero's files.
+
+PREZERO=/sys/kernel/mm/prezero
+KTAP_N=0
+KTAP_FAILED=0
+echo "KTAP version 1"
+GROUP=
+
+# A line of the test in the kernel log, so that a splat can be told to a step.
+mark() {
+	echo "lab: $*" >/dev/kmsg
+}
+
+# t "what is true" command...: one test.  The command's output is the
+# diagnosis, shown only when it fails.
+t() {
+	t_name=$1
+	shift
+	KTAP_N=$((KTAP_N + 1))
+	mark "$KTAP_N $t_name"
+	if "$@" >/tmp/t.out 2>&1; then
+		echo "ok $KTAP_N $t_name"
+	else
+		t_rc=$?
+		KTAP_FAILED=$((KTAP_FAILED + 1))
+		echo "not ok $KTAP_N $t_name"
+		sed 's/^/# /' /tmp/t.out
+		echo "# exit status $t_rc of: $*"
+		return 1
+	fi
+}
+
+# t_not "what is true" command...: the command must fail, and say why.
+t_not() {
+	t_name=$1
+	shift
+	t "$t_name" refuses "$@"
+}
+
+refuses() {
+	"$@" && return 1
+	return 0
+}
+
+# The script's last words: the plan, which tells a finished run from one cut
+# short, and the status.
+finish() {
+	echo "1..$KTAP_N"
+	[ "$KTAP_N" -gt 0 ] && [ "$KTAP_FAILED" = 0 ]
+	exit
+}
+
+# Past t's redirection: what nothing after it can go on without.
+exec 3>&1
+die() {
+	echo "Bail out! $*" >&3
+	exit 1
+}
+
+vmstat() {
+	awk -v k="$1" '$1 == k { print $2; found = 1 } END { exit !found }' /proc/vmstat
+}
+
+# progress PERCENT TEXT: run.sh makes a bar of these lines.
+progress() {
+	echo "# progress $*"
+}
+
+# Hand the edu device to vfio-pci.  Sets EDU (address) and GROUP.
+bind_edu() {
+	EDU=
+	for dev in /sys/bus/pci/devices/*; do
+		[ "$(cat "$dev/vendor" "$dev/device" | tr '\n' ' ')" = "0x1234 0x11e8 " ] || continue
+		EDU=${dev##*/}
+	done
+	[ -n "$EDU" ] || die "no edu device: start QEMU with -device edu"
+	dev=/sys/bus/pci/devices/$EDU
+	echo vfio-pci >"$dev/driver_override"
+	[ -e "$dev/driver" ] || echo "$EDU" >/sys/bus/pci/drivers_probe
+	[ "$(basename "$(readlink "$dev/driver")")" = vfio-pci ] ||
+		die "$EDU does not bind to vfio-pci: the kernel needs CONFIG_VFIO_PCI=y"
+	[ -e "$dev/iommu_group" ] || die "$EDU has no IOMMU group: boot with intel_iommu=on"
+	GROUP=$(basename "$(readlink "$dev/iommu_group")")
+}
+
+# map_row BACKING BYTES [ARG...]: one run of vfio-map; its row, or why not.
+map_row() {
+	[ -n "$GROUP" ] || bind_edu
+	map_backing=$1
+	map_bytes=$2
+	shift 2
+	vfio-map -g "$GROUP" -d "$EDU" -b "$map_backing" -s "$map_bytes" "$@"
+}
+
+# Make memory be handed out as the backings' names promise.
+setup_thp() {
+	echo always >/sys/kernel/mm/transparent_hugepage/enabled
+	echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled
+}
+
+# hugetlb_pool BACKING BYTES: make a pool that holds them; with 0, give it back.
+hugetlb_pool() {
+	case $1 in
+	hugetlb2m) pool=2048 ;;
+	hugetlb1g) pool=1048576 ;;
+	*) return 0 ;;
+	esac
+	pages=$(($2 / 1024 / pool))
+	file=/sys/kernel/mm/hugepages/hugepages-${pool}kB/nr_hugepages
+	echo "$pages" >"$file"
+	[ "$(cat "$file")" = "$pages" ] ||
+		die "$1: got $(cat "$file") of $pages pages: free memory is fragmented, give the lab more (-m)"
+}
+
+# Free memory in blocks prezero can clear, and how much of it is cleared, in
+# pages.
+free_blocks() {
+	awk -v order="$(cat $PREZERO/order)" '
+		{
+			for (i = 5, pages = 1; i <= NF; i++, pages *= 2)
+				if (i >= 5 + order)
+					n += $i * pages
+		}
+		END { print n + 0 }' /proc/buddyinfo
+}
+
+free_zeroed() {
+	vmstat nr_free_zeroed
+}
+
+# Wait until free memory is cleared (98 %: the rest is always on its way
+# somewhere).  Gives up after 30 s without progress.
+wait_cleared() {
+	cleared_before=-1
+	stalled=0
+	while :; do
+		want=$(free_blocks)
+		have=$(free_zeroed) || die "no nr_free_zeroed in /proc/vmstat: not a patched kernel"
+		[ "$want" -gt 0 ] || die "no free block of order $(cat $PREZERO/order) at all"
+		progress $((have >= want ? 100 : have * 100 / want)) "of free memory cleared"
+		[ $((have * 100)) -ge $((want * 98)) ] && return
+		if [ "$have" -gt "$cleared_before" ]; then
+			stalled=0
+			cleared_before=$have
+		else
+			stalled=$((stalled + 1))
+		fi
+		[ $stalled -lt 60 ] || die "clearing stopped at $have of $want pages: $(grep -H . $PREZERO/* 2>/dev/null | tr '\n' ' ')"
+		sleep 0.5
+	done
+}
+
+# Off until prezero_on.  The lab is a guest, where the module does not load
+# unless told to.
+load_prezero() {
+	insmod /lab/prezero.ko allow_guest=1 enabled=0
+}
+
+# At full speed: what is measured is the map, not the wait for it.
+prezero_on() {
+	echo 0 >"$PREZERO/idle_only"
+	echo 1 >"$PREZERO/enabled"
+}
+
+# Off, and nothing remembered: as if prezero had never run.
+prezero_off() {
+	echo 0 >"$PREZERO/enabled"
+	echo 1 >"$PREZERO/flush"
+	[ "$(free_zeroed)" = 0 ] || die "flush left $(free_zeroed) pages marked zeroed"
+}

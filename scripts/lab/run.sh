@@ -1,0 +1,273 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Boot a lab kernel in QEMU, run one script in it, and return its verdict.
+#
+# The run fails when the script does, when its output is cut short, when the
+# kernel log holds anything that allow.list does not explain, or when time is
+# up.  Logs: build/runs/NAME/{out,console}.log
+set -euo pipefail
+
+usage() {
+	cat <<-USAGE
+	usage: run.sh [options] SCRIPT [ARG...]
+	  -k NAME     kernel: build/NAME (lab, stock, debug; default lab)
+	  -m SIZE     memory in MiB or with G (default 1G)
+	  -c N        CPUs (default 2)
+	  -n N        NUMA nodes, CPUs and memory split evenly (default 1)
+	  -t SECONDS  time limit (default 120)
+	  -a ARGS     more kernel command line
+	  -q ARGS     more QEMU arguments
+	  -p          touch all of the VM's memory first: for anything timed
+	  -i          counted time: one CPU, one instruction is one nanosecond
+	  -u          nothing is timed: use KVM if it works here
+	  -s          put stress-ng in
+	  -o NAME     name of the run (default: SCRIPT-NAME of kernel)
+	  -M NAME     with the modules built for kernel NAME (default: its own)
+	  -v          show the kernel log, too
+	USAGE
+	exit 2
+}
+
+kernel=lab mem=1G cpus=2 nodes=1 limit=120 append='' qemu_args='' prealloc=off
+icount='' untimed='' stress='' name='' verbose='' mods=''
+while getopts k:m:c:n:t:a:q:piuso:M:v opt; do
+	case $opt in
+	k) kernel=$OPTARG ;;
+	m) mem=$OPTARG ;;
+	c) cpus=$OPTARG ;;
+	n) nodes=$OPTARG ;;
+	t) limit=$OPTARG ;;
+	a) append=$OPTARG ;;
+	q) qemu_args=$OPTARG ;;
+	p) prealloc=on ;;
+	i) icount=1 ;;
+	u) untimed=1 ;;
+	s) stress=1 ;;
+	o) name=$OPTARG ;;
+	M) mods=$OPTARG ;;
+	v) verbose=1 ;;
+	*) usage ;;
+	esac
+done
+shift $((OPTIND - 1))
+[ $# -gt 0 ] || usage
+script=$1
+shift
+
+here=$(dirname "$(realpath "$0")")
+top=$(realpath "$here/../..")
+build=$top/build
+image=$build/$kernel/arch/x86/boot/bzImage
+name=${name:-$(basename "$script" .sh)-$kernel}
+dir=$build/runs/$name
+
+fail() {
+	echo "run.sh: $name: $*" >&2
+	exit 1
+}
+
+case $kernel in
+lab) target=kernel ;;
+*) target=kernel-$kernel ;;
+esac
+[ -r "$image" ] || fail "no $image: run 'make $target'"
+[ -r "$script" ] || fail "no such script: $script"
+case $mem in
+*G) mib=$((${mem%G} * 1024)) ;;
+*M) mib=${mem%M} ;;
+*) mib=$mem ;;
+esac
+
+# The part of the host's memory that the VM will really touch
+free_mib=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
+[ "$mib" -lt "$free_mib" ] ||
+	fail "the VM wants $mib MiB, this machine has $free_mib free: ask for less (-m), or wait"
+
+# KVM is worth having only where it works: booting is the only way to know.
+# The answer holds until this machine reboots.
+pick_accel() {
+	local stamp=$build/.kvm id
+	id=$(cat /proc/sys/kernel/random/boot_id)
+	[ -w /dev/kvm ] || { echo tcg; return; }
+	if [ "$(cut -d' ' -f1 "$stamp" 2>/dev/null)" != "$id" ]; then
+		if LAB_ACCEL=kvm timeout -k 5 40 "$0" -k "$kernel" -m 256M -t 30 \
+		   -o kvm-probe "$top/scripts/tests/kvm-probe.sh" >/dev/null 2>&1; then
+			echo "$id kvm" >"$stamp"
+		else
+			echo "$id tcg" >"$stamp"
+		fi
+	fi
+	cut -d' ' -f2 "$stamp"
+}
+
+rm -rf "$dir"
+mkdir -p "$dir" "$build/initramfs" "$build/tools"
+accel=${LAB_ACCEL:-tcg}
+[ -z "$untimed" ] || [ -n "$icount" ] || accel=$(pick_accel)
+
+#
+# What the lab boots from
+#
+part() {
+	local out=$build/initramfs/$1.cpio
+	if [ "$here/initramfs.sh" -nt "$out" ] || [ "$here/init" -nt "$out" ]; then
+		"$here/initramfs.sh" "$1" "$out"
+	fi
+	cat "$out"
+}
+
+tool() {
+	local out
+	out=$build/tools/$(basename "$1" .c)
+	[ "$out" -nt "$1" ] ||
+		gcc -O2 -Wall -Wextra -Werror -static -o "$out" "$1"
+	cp "$out" "$dir/tree/lab/"
+}
+
+mkdir -p "$dir/tree/lab/kunit"
+for c in "$here"/*.c; do
+	tool "$c"
+done
+cp "$here/lib.sh" "$top"/scripts/tests/*.sh "$dir/tree/lab/"
+cp "$script" "$dir/tree/lab/"
+modules() {
+	[ ! -d "$build/mod/${mods:-$kernel}/$1" ] || find "$build/mod/${mods:-$kernel}/$1" -name '*.ko' -exec cp {} "$2" \;
+}
+modules module "$dir/tree/lab"
+modules kunit "$dir/tree/lab/kunit"
+modules scripts/lab/cost "$dir/tree/lab"
+{
+	printf 'exec sh /lab/%q' "$(basename "$script")"
+	[ $# -eq 0 ] || printf ' %q' "$@"
+	echo
+} >"$dir/tree/lab/cmd"
+{
+	part base
+	[ -z "$stress" ] || part stress
+	(cd "$dir/tree" && find . | cpio --quiet -o -H newc -R 0:0)
+} >"$dir/initramfs.cpio"
+rm -rf "$dir/tree"
+
+#
+# The machine
+#
+qemu=(qemu-system-x86_64 -nodefaults -display none -no-reboot
+	-machine "q35,kernel-irqchip=split"
+	-device "intel-iommu,intremap=on,caching-mode=on"
+	-device "edu,dma_mask=0xffffffffffffffff"
+	-serial "file:$dir/console.log" -serial stdio
+	-kernel "$image" -initrd "$dir/initramfs.cpio" -m "$mib")
+
+# With erms, TCG runs "rep stosb" byte by byte, six times slower than the rest
+# of the kernel: that would flatter whatever skips clearing.
+case $accel in
+tcg) qemu+=(-cpu "max,-erms,-fsrm,-la57") ;;
+kvm) qemu+=(-accel kvm -cpu host) ;;
+*) fail "LAB_ACCEL=$accel: say tcg or kvm" ;;
+esac
+if [ -n "$icount" ]; then
+	cpus=1
+	qemu+=(-accel "tcg,thread=single" -icount "shift=0,sleep=off")
+elif [ "$accel" = tcg ]; then
+	qemu+=(-accel "tcg,thread=multi")
+fi
+qemu+=(-smp "$cpus")
+
+if [ "$nodes" -gt 1 ]; then
+	[ "$cpus" -ge "$nodes" ] || fail "$nodes nodes need $nodes CPUs"
+	per=$((cpus / nodes))
+	for ((i = 0; i < nodes; i++)); do
+		last=$((i == nodes - 1 ? cpus - 1 : (i + 1) * per - 1))
+		qemu+=(-object "memory-backend-ram,id=ram$i,size=$((mib / nodes))M,prealloc=$prealloc"
+			-numa "node,nodeid=$i,memdev=ram$i,cpus=$((i * per))-$last")
+	done
+else
+	qemu+=(-object "memory-backend-ram,id=ram,size=${mib}M,prealloc=$prealloc"
+		-machine "memory-backend=ram")
+fi
+# The user's own are last, and split at spaces.
+# shellcheck disable=SC2206
+qemu+=($qemu_args)
+qemu+=(-append "console=ttyS0 intel_iommu=on panic=-1 loglevel=7 $append")
+
+#
+# Run, showing the script's output as it comes
+#
+show() {
+	local line
+	while IFS= read -r line; do
+		case $line in
+		'# progress '*)
+			line=${line#\# progress }
+			if [ -t 2 ]; then
+				bar "${line%% *}" "${line#* }"
+			fi
+			;;
+		'# lab: exit '*) ;;
+		*)
+			[ ! -t 2 ] || printf '\033[K' >&2
+			printf '%s\n' "$line"
+			;;
+		esac
+	done
+}
+
+bar() {
+	local full='########################################' n=$(($1 * 40 / 100))
+	printf '\r[%-40s] %3d %% %s\033[K\r' "${full:0:n}" "$1" "$2" >&2
+}
+
+printf '%q ' "${qemu[@]}" >"$dir/qemu.cmd"
+tail_pid=
+if [ -n "$verbose" ]; then
+	: >"$dir/console.log"
+	tail -f "$dir/console.log" >&2 &
+	tail_pid=$!
+fi
+rc=0
+timeout --foreground -k 5 "$limit" "${qemu[@]}" </dev/null 2>"$dir/qemu.log" |
+	tee "$dir/out.log" | show || rc=${PIPESTATUS[0]}
+[ -z "$tail_pid" ] || kill "$tail_pid"
+rm -f "$dir/initramfs.cpio"
+
+#
+# The verdict
+#
+problem() {
+	echo "# run.sh: $name: $*" >&2
+	bad=1
+}
+bad=
+
+if [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
+	problem "no end after $limit s (time limit: -t)"
+elif [ "$rc" -ne 0 ]; then
+	problem "QEMU ended with status $rc: $(tail -n 3 "$dir/qemu.log")"
+fi
+
+if ! grep -q '^# lab: exit ' "$dir/out.log"; then
+	problem "the script did not come to its end; the kernel's last words:"
+	tail -n 15 "$dir/console.log" 2>/dev/null | sed 's/^/#   /' >&2
+elif ! grep -q '^# lab: exit 0$' "$dir/out.log"; then
+	problem "the script failed"
+fi
+grep -q '^not ok ' "$dir/out.log" && problem "a test failed"
+oks=$(grep -c '^ok ' "$dir/out.log") || true
+plan=$(sed -n 's/^1\.\.//p' "$dir/out.log")
+[ "${plan:-none}" = "$oks" ] ||
+	problem "$oks tests passed, the plan says ${plan:-nothing}"
+
+# Anything the kernel complains of fails the run, unless explained.
+splats='BUG:|WARNING:|Oops|KASAN|KCSAN|KFENCE|UBSAN|ODEBUG|INFO: (possible|task|rcu|trying|lockdep|suspicious)|rcu:.*(stall|starved)|soft lockup|hard LOCKUP|[Bb]ad page|[Bb]ad rss|Kernel panic|general protection|unable to handle|Call Trace|DMAR:.*[Ff]ault|memory leak|page_table_check|Out of memory|invoked oom-killer|segfault|page_prezero: .*not zeroed'
+awk -v run="$name" '
+	/^[ \t]*(#|$)/ { next }
+	!/# ./ { print "allow.list:" NR ": no reason given" >"/dev/stderr"; exit 1 }
+	run ~ "^(" $1 ")$" { sub(/^[^ \t]+[ \t]+/, ""); sub(/[ \t]+# .*/, ""); print }
+' "$here/allow.list" >"$dir/allowed" || problem "scripts/lab/allow.list is broken"
+if grep -aE "$splats" "$dir/console.log" 2>/dev/null |
+   grep -avE -f "$dir/allowed" >"$dir/splats"; then
+	problem "the kernel complained ($dir/console.log):"
+	head -n 10 "$dir/splats" | sed 's/^/#   /' >&2
+fi
+
+[ -z "$bad" ]

@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# What can be said about the files without building them.
+set -uo pipefail
+cd "$(dirname "$(realpath "$0")")/.." || exit
+linux=$PWD/build/linux
+dictionary=/usr/lib/python3/dist-packages/codespell_lib/data/dictionary.txt
+
+# shellcheck source=scripts/git.sh
+. scripts/git.sh
+# shellcheck source=scripts/ktap.sh
+. scripts/ktap.sh
+
+mapfile -t files < <(git ls-files -co --exclude-standard | while read -r f; do [ ! -f "$f" ] || echo "$f"; done)
+matching() {
+	printf '%s\n' "${files[@]}" | grep -E "$1" || true
+}
+
+shell_ok() {
+	local scripts
+	mapfile -t scripts < <(grep -lE '^#!/bin/(ba)?sh|shellcheck shell=' "${files[@]}")
+	# SC2317: functions that t() calls look unreachable.
+	shellcheck -x -P . -e SC2317 "${scripts[@]}"
+}
+
+# Patches carry their files' own; the format of an ABI file has no comments.
+spdx_ok() {
+	local f bad=0
+	for f in $(matching '.' | grep -vE '^patches/.*\.patch$|^Documentation/ABI/'); do
+		head -n 3 "$f" | grep -q 'SPDX-License-Identifier: GPL-2.0' || {
+			echo "$f: no SPDX line"
+			bad=1
+		}
+	done
+	return "$bad"
+}
+
+checkpatch() {
+	# Debian's python3 has the modules it wants, whichever comes first in PATH.
+	(cd "$linux" && PATH=/usr/bin:/bin scripts/checkpatch.pl --strict --show-types --no-summary --quiet \
+		--codespell --codespellfile "$dictionary" "$@")
+}
+
+t "shellcheck" shell_ok
+t "spelling" codespell "${files[@]}"
+t "every file has its SPDX line" spdx_ok
+t "patches/ is what branch series holds" scripts/patches.sh --check
+for p in $(series patches); do
+	t "checkpatch $p" checkpatch "$PWD/patches/$p"
+done
+for f in $(matching '^(module|kunit)/.*\.[ch]$'); do
+	t "checkpatch $f" checkpatch --file "$PWD/$f"
+done
+# User space: there is no readl() to ask for instead of volatile.
+for f in $(matching '^scripts/.*\.c$'); do
+	t "checkpatch $f" checkpatch --no-tree --ignore VOLATILE --file "$PWD/$f"
+done
+finish

@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Load every KUnit module and print its suites' results, each as one test.
+# shellcheck source=scripts/lab/lib.sh
+. /lab/lib.sh
+
+RESULTS=/sys/kernel/debug/kunit
+
+# A module's init does not fail when its tests do: the results say so.  A suite
+# that was skipped did not pass.  Each comes as a document of its own, of one
+# test: without its first two lines, and with our number, it is one of ours.
+suite() {
+	KTAP_N=$((KTAP_N + 1))
+	grep -q "^ok 1 [^#]*$" "$1/results" || KTAP_FAILED=$((KTAP_FAILED + 1))
+	sed -e 1,2d -e "s/^\(not \)\{0,1\}ok 1 /\1ok $KTAP_N /" "$1/results"
+}
+
+for module in /lab/kunit/*.ko; do
+	[ -e "$module" ] || die "no KUnit module: run 'make kunit'"
+	# The page allocator's suites want no client, the module's want theirs.
+	if [ ! -d "$PREZERO" ] && tr '\0' '\n' <"$module" | grep -q '^depends=.*prezero'; then
+		load_prezero || die "prezero.ko does not load"
+	fi
+	before=$(ls "$RESULTS")
+	insmod "$module" || die "$module does not load: see the kernel log"
+	for dir in "$RESULTS"/*; do
+		echo "$before" | grep -qxF "${dir##*/}" || suite "$dir"
+	done
+done
+finish

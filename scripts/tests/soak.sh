@@ -1,0 +1,96 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Everything at once, for a while: memory allocated, split, merged, compacted
+# and dirtied from all sides, free memory cleared as fast as it can be, and each
+# page served without clearing checked for zeroes.
+#
+# usage: soak.sh MINUTES
+# shellcheck source=scripts/lab/lib.sh
+. /lab/lib.sh
+
+minutes=${1:-2}
+seconds=$((minutes * 60))
+end=$(($(date +%s) + seconds))
+
+start_prezero() {
+	load_prezero &&
+		echo 1 >"$PREZERO/verify" &&
+		echo 10 >"$PREZERO/interval_ms" &&
+		prezero_on
+}
+
+# The load leaves room: running out of memory is another test.
+load() {
+	exec stress-ng --timeout "${seconds}s" --temp-path /tmp --verify \
+		--vm 1 --vm-bytes 20% --vm-method all \
+		--mmap 1 --mmap-bytes 5% --memfd 1 --memfd-bytes 32M \
+		--shm 1 --shm-bytes 16M \
+		--fork 1 --malloc 1 --malloc-bytes 5% --madvise 1 \
+		--metrics-brief >/tmp/stress.out 2>&1
+}
+
+maps() {
+	while [ "$(date +%s)" -lt $((end - 5)) ]; do
+		for backing in thp 4k memfd; do
+			map_row $backing 128M >/dev/null || return 1
+		done
+	done
+}
+
+# What an administrator might do, and what the kernel does to itself.
+meddle() {
+	n=0
+	while [ "$(date +%s)" -lt $((end - 5)) ]; do
+		n=$((n + 1))
+		case $((n % 6)) in
+		0) echo 1 >/proc/sys/vm/compact_memory ;;
+		1) echo 3 >/proc/sys/vm/drop_caches ;;
+		2) echo 1 >"$PREZERO/flush" ;;
+		3) prezero_off_on ;;
+		4) echo 16 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages ;;
+		5) echo 0 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages ;;
+		esac || return 1
+		progress $((100 - 100 * (end - $(date +%s)) / seconds)) "of $minutes minutes"
+		sleep 0.7
+	done
+	[ "$n" -gt 5 ]
+}
+
+prezero_off_on() {
+	echo 0 >"$PREZERO/enabled" && echo 1 >"$PREZERO/enabled"
+}
+
+reload() {
+	rmmod prezero && start_prezero
+}
+
+wait_for() {
+	wait "$1" || { tail -n 20 "$2"; return 1; }
+}
+
+more_than() {
+	echo "$1: $(vmstat "$1")"
+	[ "$(vmstat "$1")" -gt "$2" ]
+}
+
+setup_thp
+# Free blocks may be few under this load: fragmented memory is no failure here.
+t "prezero starts, checking" start_prezero || die "nothing to soak"
+bind_edu
+load &
+load_pid=$!
+maps >/tmp/maps.out 2>&1 &
+maps_pid=$!
+# Its progress lines are for whoever watches.
+meddle 2>/tmp/meddle.out &
+meddle_pid=$!
+t "the meddling went through" wait_for $meddle_pid /tmp/meddle.out
+t "every map was right" wait_for $maps_pid /tmp/maps.out
+t "the load ran without an error" wait_for $load_pid /tmp/stress.out
+t "pages were cleared" more_than prezero_cleared 0
+t "pages were served" more_than prezero_hit 0
+t_not "none of them wrongly" more_than prezero_verify_failed 0
+t "prezero unloads and loads again" reload
+t "and unloads at the end" rmmod prezero
+t "no page is left marked" test "$(free_zeroed)" = 0
+finish

@@ -1,0 +1,25 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Map and unmap with every backing: fresh memory is zero, the device moves the
+# right bytes, and none after the unmap.
+# shellcheck source=scripts/lab/lib.sh
+. /lab/lib.sh
+
+mib=${1:-512}
+
+one() {
+	hugetlb_pool "$1" $((mib << 20))
+	map_row "$1" "${mib}M" -u
+	rc=$?
+	hugetlb_pool "$1" 0
+	return "$rc"
+}
+
+setup_thp
+bind_edu
+for backing in thp 4k memfd hugetlb2m; do
+	t "$backing" one "$backing"
+done
+mib=1024
+t hugetlb1g one hugetlb1g
+finish
