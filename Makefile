@@ -60,8 +60,7 @@ patches: ## write build/linux's branch "series" to patches/
 
 .PHONY: kunit
 kunit: module-lab ## run the KUnit suites in the lab
-	@scripts/modules.sh lab kunit
-	@scripts/lab/run.sh -u -o kunit scripts/tests/kunit.sh
+	@scripts/kunit.sh
 
 .PHONY: lab
 lab: module-lab ## run the lab tests (scripts/tests/cases)

@@ -10,6 +10,8 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/page-isolation.h>
+#include <linux/sched.h>
+#include <linux/smp.h>
 #include <linux/string.h>
 #include <linux/vmstat.h>
 
@@ -21,6 +23,18 @@
 void test_at_end(struct kunit *test, kunit_action_t *action, void *data)
 {
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, action, data));
+}
+
+/*
+ * For all of a test: its CPU's memory is that of one node, and its per-cpu lists
+ * are the same ones.
+ */
+void test_stay_on_cpu(struct kunit *test)
+{
+	int err;
+
+	err = set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
+	KUNIT_ASSERT_EQ(test, err, 0);
 }
 
 /* Nobody's memory is poisoned for KASAN: look and write all the same. */
@@ -305,8 +319,8 @@ void test_free(struct kunit *test, struct page *page, unsigned int order)
 }
 
 /*
- * Allocates @order at the start of a block that is on the free lists as a whole,
- * said to read as zeroes or not. What is then left of it is in @b->left. For
+ * Allocates @order at the start of a block that is on the free lists as a whole;
+ * if it is not yet, it is put there, said to read as zeroes or not. What is then left of it is in @b->left. For
  * less than the block the other free blocks have to be hidden and the per-cpu
  * lists to be off, for smaller ones would be taken first.
  */
@@ -320,8 +334,10 @@ struct page *free_block_alloc(struct free_block *b, bool zeroed, gfp_t gfp,
 
 	while (tries--) {
 		spin_lock_irqsave(&b->zone->lock, flags);
-		__free_block_give(b, 0, BLOCK_ORDER, zeroed);
-		__free_block_to_front(b, 0);
+		if (bitmap_full(b->ours, BLOCK_PAGES))
+			__free_block_give(b, 0, BLOCK_ORDER, zeroed);
+		if (free_block_is(b, 0, BLOCK_ORDER))
+			__free_block_to_front(b, 0);
 		spin_unlock_irqrestore(&b->zone->lock, flags);
 
 		page = alloc_pages(gfp, order);

@@ -70,6 +70,7 @@ void fill_pages(struct page *page, unsigned int order, u8 byte);
 bool pages_read_as(struct page *page, unsigned int order, u8 byte);
 
 /* Process context */
+void test_stay_on_cpu(struct kunit *test);
 void test_at_end(struct kunit *test, kunit_action_t *action, void *data);
 struct free_block *free_block_take(struct kunit *test);
 void free_block_state(struct free_block *b, struct free_block_state *st);

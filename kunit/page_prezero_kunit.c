@@ -44,6 +44,7 @@ static int page_prezero_test_init(struct kunit *test)
 	if (err == -EOPNOTSUPP)
 		kunit_skip(test, "not for this machine, see the line above");
 	KUNIT_ASSERT_EQ(test, err, 0);
+	test_stay_on_cpu(test);
 
 	return kunit_add_action_or_reset(test, disable, NULL);
 }
@@ -580,12 +581,12 @@ static void free_test_dirtied_is_not_flagged(struct kunit *test)
 static void free_test_private_of_owner(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
-	struct free_block *b = free_block_take(test);
+	struct free_block *b = take_zeroes(test);
 	struct page *page;
 
 	pcp_off(b);
 	hide_free_blocks(b, false);
-	page = free_block_alloc(b, false, TEST_GFP, order);
+	page = free_block_alloc(b, true, TEST_GFP, order);
 	fill_pages(page, order, 0xa5);
 	set_page_private(page, 1);
 	test_free(test, page, order);
@@ -659,10 +660,7 @@ static struct page *pcp_refill(struct kunit *test, struct free_block *b,
 			       unsigned int order, gfp_t gfp)
 {
 	struct page *page;
-	int err;
 
-	err = set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
-	KUNIT_ASSERT_EQ(test, err, 0);
 	hide_free_blocks(b, false);
 	drain_all_pages(b->zone);
 	hide_free_blocks(b, false);
@@ -830,6 +828,19 @@ static void alloc_test_no_trace_in_page(struct kunit *test)
 	page = free_block_alloc(b, true, TEST_GFP_USER, order);
 	expect_no_trace(test, page, order);
 	KUNIT_EXPECT_FALSE(test, page_is_pfmemalloc(page));
+}
+
+/* Pages that said so each, before they were merged */
+static void alloc_test_no_trace_of_merging(struct kunit *test)
+{
+	struct free_block *b = take_zeroes(test);
+	struct free_block_state st;
+	struct page *page;
+
+	merge_pages(b, BLOCK_PAGES, &st);
+	KUNIT_EXPECT_EQ(test, st.zeroed, BLOCK_PAGES);
+	page = free_block_alloc(b, true, TEST_GFP_USER, BLOCK_ORDER);
+	expect_no_trace(test, page, BLOCK_ORDER);
 }
 
 static void init_on_alloc_off(void *unused)
@@ -1450,6 +1461,7 @@ static struct kunit_case page_prezero_test_cases[] = {
 	KUNIT_CASE_PARAM(alloc_test_gfp_zero_of_dirty, all_order_gen_params),
 	KUNIT_CASE(alloc_test_zeroes_not_wanted),
 	KUNIT_CASE_PARAM(alloc_test_no_trace_in_page, all_order_gen_params),
+	KUNIT_CASE(alloc_test_no_trace_of_merging),
 	KUNIT_CASE(alloc_test_init_on_alloc),
 	KUNIT_CASE(alloc_bulk_test_of_zeroed),
 	KUNIT_CASE(alloc_bulk_test_of_dirty),

@@ -207,6 +207,7 @@ static int page_reporting_test_init(struct kunit *test)
 		kunit_skip(test, "not for this machine, see the line above");
 	KUNIT_ASSERT_EQ(test, err, 0);
 	page_reporting_unregister(&c->prdev);
+	test_stay_on_cpu(test);
 	let_age();
 
 	return 0;

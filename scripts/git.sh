@@ -19,6 +19,9 @@ format_series() {
 		--zero-commit --no-signature --no-numbered --no-base --no-thread \
 		--full-index --no-renames --no-color --no-ext-diff --no-textconv \
 		--no-attach --no-cover-letter --stat=80 -o "$3" "$2"
+	# Neither dates nor hashes: rebuilding the tree must change nothing.
+	sed -i -e '1,/^---$/ { /^Date: /d }' \
+		-e '/^index [0-9a-f]\{40\}\.\.[0-9a-f]\{40\}/d' "$3"/*.patch
 	{
 		echo "# SPDX-License-Identifier: GPL-2.0"
 		(cd "$3" && find . -name '*.patch' -printf '%f\n' | LC_ALL=C sort)

@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Break the kernel patches one rule at a time and see that a KUnit case notices.
+#
+# usage: run.sh [N...]	(default: all of mutants.list)
+#
+# The kernel build/mutants is the lab kernel with mutants.patch, which adds the
+# boot parameter prezero_mutation=N. Needs build/linux (make source).
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+cd "$here/../.."
+tree=build/linux-mutants
+
+if [ -d "$tree" ]; then
+	git -C "$tree" reset --quiet --hard series
+else
+	git -C build/linux worktree prune
+	git -C build/linux worktree add --quiet --detach ../linux-mutants series
+fi
+git -C "$tree" apply "$here/mutants.patch" || {
+	echo "mutants: mutants.patch does not fit the series any more: adapt it" >&2
+	exit 1
+}
+scripts/kbuild.sh mutants linux-mutants scripts/lab/lab.config Kconfig.fragment
+scripts/modules.sh mutants kunit
+
+rc=0 mutants=0 survived=0
+while IFS=$'\t' read -r n case rule; do
+	[[ $n =~ ^[0-9]+$ ]] || continue
+	[ $# -eq 0 ] || [[ " $* " == *" $n "* ]] || continue
+	mutants=$((mutants + 1))
+	# Only the suite that has the case: it takes a third of the time.
+	suite=page_prezero
+	! grep -q "KUNIT_CASE.*(${case}[,)]" kunit/page_reporting_kunit.c || suite=page_reporting
+	scripts/lab/run.sh -u -k mutants -m 2G -o "mutant-$n" \
+		-a "prezero_mutation=$n kunit.filter_glob=$suite" \
+		scripts/tests/kunit.sh </dev/null >/dev/null 2>&1 || true
+	failed=$(grep -aoE '    not ok [0-9]+ [a-z0-9_]+' "build/runs/mutant-$n/console.log" |
+		awk '{ print $4 }' | sort -u || true)
+	if grep -qx "$case" <<<"$failed"; then
+		printf '%s\t%s\tcaught by: %s\n' "$n" "$rule" "$(tr '\n' ' ' <<<"$failed")"
+	else
+		printf '%s\t%s\tNOT CAUGHT by %s; failed: %s\n' "$n" "$rule" "$case" "${failed:-none}"
+		survived=$((survived + 1)) rc=1
+	fi
+done <"$here/mutants.list"
+[ "$mutants" -gt 0 ] || { echo "mutants: no such mutant" >&2; exit 1; }
+echo "$mutants mutants, $survived not caught"
+exit $rc
