@@ -320,9 +320,10 @@ void test_free(struct kunit *test, struct page *page, unsigned int order)
 
 /*
  * Allocates @order at the start of a block that is on the free lists as a whole;
- * if it is not yet, it is put there, said to read as zeroes or not. What is then left of it is in @b->left. For
- * less than the block the other free blocks have to be hidden and the per-cpu
- * lists to be off, for smaller ones would be taken first.
+ * if it is not yet, it is put there, said to read as zeroes or not. What is then
+ * left of it is in @b->left. For less than the block the other free blocks have
+ * to be hidden and the per-cpu lists to be off, for smaller ones would be taken
+ * first.
  */
 struct page *free_block_alloc(struct free_block *b, bool zeroed, gfp_t gfp,
 			      unsigned int order)

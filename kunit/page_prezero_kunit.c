@@ -1277,19 +1277,6 @@ static void disable_test_pages_on_pcp(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, expect_exact_counters(test), 0);
 }
 
-static void disable_test_allocation(struct kunit *test)
-{
-	struct free_block *b = free_block_take(test);
-	unsigned long taken = vm_event(PREZERO_TAKEN);
-	struct page *page;
-
-	page_prezero_disable();
-	page = free_block_alloc(b, true, TEST_GFP | __GFP_ZERO, BLOCK_ORDER);
-	KUNIT_EXPECT_TRUE(test, pages_read_as(page, BLOCK_ORDER, 0));
-	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_TAKEN) - taken, 0);
-	expect_no_trace(test, page, BLOCK_ORDER);
-}
-
 /* As on the way out of hibernation: interrupts off, one walk. */
 static void restored_test_no_flag_left(struct kunit *test)
 {
@@ -1487,7 +1474,6 @@ static struct kunit_case page_prezero_test_cases[] = {
 	KUNIT_CASE(disable_test_no_flag_left),
 	KUNIT_CASE(disable_test_enable_again),
 	KUNIT_CASE(disable_test_pages_on_pcp),
-	KUNIT_CASE(disable_test_allocation),
 	KUNIT_CASE(restored_test_no_flag_left),
 	KUNIT_CASE_PARAM(verify_test_dirty_byte, dirty_byte_gen_params),
 	KUNIT_CASE_PARAM(verify_test_dirty_byte_no_hint,

@@ -640,6 +640,48 @@ static void process_node_test_min_age(struct kunit *test)
 	KUNIT_EXPECT_GE(test, c->seen[0], 1);
 }
 
+/*
+ * A page of the block is on the per-cpu list of a CPU: the pass brings it back,
+ * and so finds the block.
+ */
+static void expect_drained(struct kunit *test, unsigned int cpu)
+{
+	struct client *c = zeroing_client(test);
+	unsigned int here = raw_smp_processor_id();
+	struct free_block *b = free_block_take(test);
+	struct page *page;
+
+	hide_free_blocks(b, false);
+	drain_all_pages(b->zone);
+	hide_free_blocks(b, false);
+	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(cpu)));
+	page = free_block_alloc(b, false, TEST_GFP, 0);
+	test_free(test, page, 0);
+	KUNIT_EXPECT_FALSE(test, free_block_is(b, 0, BLOCK_ORDER));
+	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(here)));
+
+	/* Time for the other CPU to become idle */
+	let_age();
+	c->nid = zone_to_nid(b->zone);
+	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
+	KUNIT_EXPECT_TRUE(test, free_block_is(b, 0, BLOCK_ORDER));
+}
+
+static void process_node_test_drains_this_cpu(struct kunit *test)
+{
+	expect_drained(test, raw_smp_processor_id());
+}
+
+static void process_node_test_drains_idle_cpu(struct kunit *test)
+{
+	unsigned int cpu = cpumask_any_but(cpumask_of_node(numa_mem_id()),
+					   raw_smp_processor_id());
+
+	if (cpu >= nr_cpu_ids)
+		kunit_skip(test, "the node needs a second CPU");
+	expect_drained(test, cpu);
+}
+
 static const int reserves[] = {
 	MIGRATE_HIGHATOMIC,
 #ifdef CONFIG_CMA
@@ -912,6 +954,7 @@ static void plain_client_test_reported_once(struct kunit *test)
 {
 	struct client *c = client_alloc(test, false);
 	struct free_block *b = block_to_report(c);
+	unsigned long flags;
 	struct page *page;
 
 	client_register(c);
@@ -929,6 +972,10 @@ static void plain_client_test_reported_once(struct kunit *test)
 	c->watched[0] = NULL;
 	page = alloc_pages(TEST_GFP & ~__GFP_MOVABLE, BLOCK_ORDER);
 	KUNIT_ASSERT_NOT_NULL(test, page);
+	spin_lock_irqsave(&b->zone->lock, flags);
+	if (free_block_is(b, 0, BLOCK_ORDER))
+		__free_block_to_front(b, 0);
+	spin_unlock_irqrestore(&b->zone->lock, flags);
 	__free_pages(page, BLOCK_ORDER);
 	wait_for_work(c);
 	KUNIT_EXPECT_EQ(test, c->seen[1], 0);
@@ -1030,6 +1077,8 @@ static struct kunit_case page_reporting_test_cases[] = {
 	KUNIT_CASE(process_node_test_only_block),
 	KUNIT_CASE(process_node_test_long_list),
 	KUNIT_CASE(process_node_test_min_age),
+	KUNIT_CASE(process_node_test_drains_this_cpu),
+	KUNIT_CASE(process_node_test_drains_idle_cpu),
 	KUNIT_CASE_PARAM(process_node_test_leaves_reserves,
 			 reserve_gen_params),
 	KUNIT_CASE(process_node_test_watermark),

@@ -38,6 +38,7 @@ part "each patch" scripts/each.sh
 if part "kernel" m kernel && part "module" m module-lab; then
 	part "module is clean" scripts/module-check.sh
 	part "kunit" m kunit
+	part "lab runner" scripts/tests/runner-test.sh
 	part "lab" scripts/cases.sh check
 	part "soak" m soak MINUTES=2
 fi

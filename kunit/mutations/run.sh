@@ -22,7 +22,7 @@ git -C "$tree" apply "$here/mutants.patch" || {
 	exit 1
 }
 scripts/kbuild.sh mutants linux-mutants scripts/lab/lab.config Kconfig.fragment
-scripts/modules.sh mutants kunit
+scripts/modules.sh mutants module kunit
 
 rc=0 mutants=0 survived=0
 while IFS=$'\t' read -r n case rule; do

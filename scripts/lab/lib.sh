@@ -131,24 +131,26 @@ free_zeroed() {
 	vmstat nr_free_zeroed
 }
 
-# Wait until free memory is cleared (98 %: the rest is always on its way
-# somewhere).  Gives up after 30 s without progress.
+# Wait until free memory is cleared: nearly all of it (some is always on its way
+# somewhere, or in a zone too small to take from), and no more is coming.
 wait_cleared() {
-	cleared_before=-1
-	stalled=0
+	last=-1
+	idle=0
 	while :; do
 		want=$(free_blocks)
 		have=$(free_zeroed) || die "no nr_free_zeroed in /proc/vmstat: not a patched kernel"
 		[ "$want" -gt 0 ] || die "no free block of order $(cat $PREZERO/order) at all"
 		progress $((have >= want ? 100 : have * 100 / want)) "of free memory cleared"
-		[ $((have * 100)) -ge $((want * 98)) ] && return
-		if [ "$have" -gt "$cleared_before" ]; then
-			stalled=0
-			cleared_before=$have
+		if [ "$have" -gt "$last" ]; then
+			idle=0
+			last=$have
 		else
-			stalled=$((stalled + 1))
+			idle=$((idle + 1))
 		fi
-		[ $stalled -lt 60 ] || die "clearing stopped at $have of $want pages: $(grep -H . $PREZERO/* 2>/dev/null | tr '\n' ' ')"
+		[ $idle -ge 2 ] && [ $((have * 100)) -ge $((want * 98)) ] && return
+		# 30 s
+		[ $idle -lt 60 ] ||
+			die "clearing stopped at $have of $want pages: $(grep -H . $PREZERO/* 2>/dev/null | tr '\n' ' ')"
 		sleep 0.5
 	done
 }
@@ -162,6 +164,7 @@ load_prezero() {
 # At full speed: what is measured is the map, not the wait for it.
 prezero_on() {
 	echo 0 >"$PREZERO/idle_only"
+	echo 100 >"$PREZERO/interval_ms"
 	echo 1 >"$PREZERO/enabled"
 }
 

@@ -100,8 +100,12 @@ pick_accel() {
 	cut -d' ' -f2 "$stamp"
 }
 
+# One run of a name at a time; and one at a time puts its files together.
+mkdir -p "$build/runs" "$build/initramfs" "$build/tools"
+exec 8>"$build/runs/.$name.lock" 9>"$build/runs/.lock"
+flock 8
 rm -rf "$dir"
-mkdir -p "$dir" "$build/initramfs" "$build/tools"
+mkdir -p "$dir"
 accel=${LAB_ACCEL:-tcg}
 [ -z "$untimed" ] || [ -n "$icount" ] || accel=$(pick_accel)
 
@@ -124,6 +128,7 @@ tool() {
 	cp "$out" "$dir/tree/lab/"
 }
 
+flock 9
 mkdir -p "$dir/tree/lab/kunit"
 for c in "$here"/*.c; do
 	tool "$c"
@@ -147,6 +152,7 @@ modules scripts/lab/cost "$dir/tree/lab"
 	(cd "$dir/tree" && find . | cpio --quiet -o -H newc -R 0:0)
 } >"$dir/initramfs.cpio"
 rm -rf "$dir/tree"
+flock -u 9
 
 #
 # The machine
@@ -171,15 +177,14 @@ if [ -n "$icount" ]; then
 elif [ "$accel" = tcg ]; then
 	qemu+=(-accel "tcg,thread=multi")
 fi
-qemu+=(-smp "$cpus")
+qemu+=(-smp "$cpus,sockets=$nodes")
 
 if [ "$nodes" -gt 1 ]; then
-	[ "$cpus" -ge "$nodes" ] || fail "$nodes nodes need $nodes CPUs"
+	[ $((cpus % nodes)) -eq 0 ] || fail "$cpus CPUs do not split into $nodes nodes"
 	per=$((cpus / nodes))
 	for ((i = 0; i < nodes; i++)); do
-		last=$((i == nodes - 1 ? cpus - 1 : (i + 1) * per - 1))
 		qemu+=(-object "memory-backend-ram,id=ram$i,size=$((mib / nodes))M,prealloc=$prealloc"
-			-numa "node,nodeid=$i,memdev=ram$i,cpus=$((i * per))-$last")
+			-numa "node,nodeid=$i,memdev=ram$i,cpus=$((i * per))-$(((i + 1) * per - 1))")
 	done
 else
 	qemu+=(-object "memory-backend-ram,id=ram,size=${mib}M,prealloc=$prealloc"
@@ -188,7 +193,9 @@ fi
 # The user's own are last, and split at spaces.
 # shellcheck disable=SC2206
 qemu+=($qemu_args)
-qemu+=(-append "console=ttyS0 intel_iommu=on panic=-1 loglevel=7 $append")
+# no_timer_check: on a loaded machine ticks come late, and the kernel would take
+# its timer for broken.
+qemu+=(-append "console=ttyS0 intel_iommu=on no_timer_check panic=-1 loglevel=7 $append")
 
 #
 # Run, showing the script's output as it comes

@@ -78,13 +78,6 @@ static const struct backing backings[] = {
 	{ "hugetlb1g",	SZ_1G, false, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), 0 },
 };
 
-struct vmstat {
-	bool prezero;		/* the kernel has the series */
-	__u64 hit;
-	__u64 thp_fault;
-	__u64 thp_file;
-};
-
 struct lab {
 	int container;
 	int device;
@@ -111,27 +104,25 @@ static bool read_line(const char *path, char *buf, int len)
 	return ok;
 }
 
-static struct vmstat read_vmstat(void)
+/* A "name number" line of a file in /proc */
+static bool read_counter(const char *path, const char *name, __u64 *val)
 {
-	struct vmstat v = { 0 };
-	FILE *f = fopen("/proc/vmstat", "re");
-	unsigned long long n;
-	char name[64];
+	char line[256], key[64];
+	FILE *f = fopen(path, "re");
+	bool found = false;
 
 	if (!f)
-		errx(1, "open /proc/vmstat: %m: mount proc on /proc");
-	while (fscanf(f, "%63s %llu", name, &n) == 2) {
-		if (!strcmp(name, "prezero_hit")) {
-			v.hit = n;
-			v.prezero = true;
-		} else if (!strcmp(name, "thp_fault_alloc")) {
-			v.thp_fault = n;
-		} else if (!strcmp(name, "thp_file_alloc")) {
-			v.thp_file = n;
-		}
-	}
+		errx(1, "open %s: %m: mount proc on /proc", path);
+	while (!found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "%63s %llu", key, val) == 2 && !strcmp(key, name);
 	fclose(f);
-	return v;
+	return found;
+}
+
+/* Pages served without clearing; false if the kernel lacks the series */
+static bool prezero_hits(__u64 *hits)
+{
+	return read_counter("/proc/vmstat", "prezero_hit", hits);
 }
 
 static bool prezero_enabled(void)
@@ -376,18 +367,22 @@ static void check_unreachable(struct lab *lab, __u8 *mem, __u64 bytes)
 }
 
 /* A row must be about the pages it names. */
-static void check_backing(const struct backing *b, __u64 bytes,
-			  const struct vmstat *before, const struct vmstat *after)
+static void check_backing(const struct backing *b, __u64 bytes)
 {
-	__u64 huge = b->memfd ? after->thp_file - before->thp_file :
-				   after->thp_fault - before->thp_fault;
+	const char *counter = b->memfd ? "ShmemPmdMapped:" : "AnonHugePages:";
+	__u64 kib;
 
-	if (b->advice == MADV_NOHUGEPAGE && huge * SZ_2M > bytes / 100)
-		errx(1, "%llu huge pages in memory that was to be of 4K pages", huge);
-	if (b->advice == MADV_HUGEPAGE && huge * SZ_2M < bytes / 100 * 95)
+	if (!b->advice)
+		return;
+	if (!read_counter("/proc/self/smaps_rollup", counter, &kib))
+		errx(1, "no %s in /proc/self/smaps_rollup", counter);
+
+	if (b->advice == MADV_NOHUGEPAGE && kib)
+		errx(1, "%llu KiB of huge pages in memory that was to be of 4K pages", kib);
+	if (b->advice == MADV_HUGEPAGE && kib < (bytes >> 10) / 100 * 95)
 		errx(1,
-		     "only %llu of %llu pages are huge: free memory is fragmented, or %s says never",
-		     huge, bytes / SZ_2M,
+		     "only %llu of %llu KiB are in huge pages: free memory is fragmented, or %s says never",
+		     kib, bytes >> 10,
 		     b->memfd ? "transparent_hugepage/shmem_enabled" :
 				"transparent_hugepage/enabled");
 }
@@ -415,12 +410,13 @@ static __u64 parse_size(const char *s)
 
 static void usage(void)
 {
-	fputs("Arguments: -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE [-k KERNEL] [-n REPEAT] [-u]\n"
+	fputs("vfio-map -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE [-k KERNEL] [-n REPEAT] [-ux]\n"
 	      "  -b  thp, 4k, memfd, hugetlb2m or hugetlb1g\n"
 	      "  -s  how much to map: a multiple of 2M (of 1G for hugetlb1g)\n"
 	      "  -k  the row's \"kernel\" (default: by /proc/vmstat)\n"
 	      "  -n  the row's \"repeat\" (default 1)\n"
-	      "  -u  also let the device try to write after the unmap (the IOMMU logs the fault)\n",
+	      "  -u  also let the device try to write after the unmap (the IOMMU logs the fault)\n"
+	      "  -x  take huge pages or not, as memory comes\n",
 	      stderr);
 	exit(2);
 }
@@ -430,15 +426,14 @@ int main(int argc, char **argv)
 	const char *group = NULL, *device = NULL, *kernel = NULL;
 	const struct backing *b = NULL;
 	double map_s, remap_s, unmap_s;
-	struct vmstat before, after;
-	bool prezero, stale = false;
-	__u64 bytes = 0;
+	bool prezero, patched, stale = false, any = false;
+	__u64 bytes = 0, before = 0, after = 0;
 	struct lab lab;
 	int opt, repeat = 1;
 	char pin_batch[32];
 	__u8 *mem;
 
-	while ((opt = getopt(argc, argv, "g:d:b:s:k:n:u")) != -1) {
+	while ((opt = getopt(argc, argv, "g:d:b:s:k:n:ux")) != -1) {
 		switch (opt) {
 		case 'g':
 			group = optarg;
@@ -465,6 +460,9 @@ int main(int argc, char **argv)
 		case 'u':
 			stale = true;
 			break;
+		case 'x':
+			any = true;
+			break;
 		default:
 			usage();
 		}
@@ -476,11 +474,12 @@ int main(int argc, char **argv)
 	mem = reserve(b, bytes);
 	prezero = prezero_enabled();
 
-	before = read_vmstat();
+	patched = prezero_hits(&before);
 	map_s = dma_map(&lab, mem, bytes);
-	after = read_vmstat();
+	prezero_hits(&after);
 
-	check_backing(b, bytes, &before, &after);
+	if (!any)
+		check_backing(b, bytes);
 	check_zero(mem, bytes);
 	check_dma(&lab, mem, bytes, repeat);
 
@@ -494,7 +493,7 @@ int main(int argc, char **argv)
 	dirty(mem, bytes);
 
 	if (!kernel)
-		kernel = after.prezero ? "patched" : "unpatched";
+		kernel = patched ? "patched" : "unpatched";
 	if (read_line("/sys/module/vfio_iommu_type1/parameters/pin_batch",
 		      pin_batch, sizeof(pin_batch)))
 		pin_batch[strcspn(pin_batch, "\n")] = 0;
@@ -506,9 +505,9 @@ int main(int argc, char **argv)
 	printf("\"backing\":\"%s\",\"bytes\":%llu,", b->name, bytes);
 	printf("\"map_s\":%.6f,\"remap_s\":%.6f,\"unmap_s\":%.6f,\"zeroed_pct\":",
 	       map_s, remap_s, unmap_s);
-	if (after.prezero) {
+	if (patched) {
 		/* Page tables come zeroed too, so hits can exceed the region. */
-		double pct = 100.0 * (after.hit - before.hit) * SZ_4K / bytes;
+		double pct = 100.0 * (after - before) * SZ_4K / bytes;
 
 		printf("%.1f", pct > 100 ? 100 : pct);
 	} else {

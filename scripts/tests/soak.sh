@@ -24,15 +24,15 @@ load() {
 	exec stress-ng --timeout "${seconds}s" --temp-path /tmp --verify \
 		--vm 1 --vm-bytes 20% --vm-method all \
 		--mmap 1 --mmap-bytes 5% --memfd 1 --memfd-bytes 32M \
-		--shm 1 --shm-bytes 16M \
-		--fork 1 --malloc 1 --malloc-bytes 5% --madvise 1 \
+		--shm 1 --shm-bytes 4M --shm-objs 8 \
+		--fork 1 --malloc 1 --malloc-bytes 64K --malloc-max 1024 --madvise 1 \
 		--metrics-brief >/tmp/stress.out 2>&1
 }
 
 maps() {
 	while [ "$(date +%s)" -lt $((end - 5)) ]; do
 		for backing in thp 4k memfd; do
-			map_row $backing 128M >/dev/null || return 1
+			map_row $backing 128M -x >/dev/null || return 1
 		done
 	done
 }
