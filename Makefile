@@ -3,15 +3,17 @@
 
 # The kernel that "make module" builds for
 KDIR ?= build/lab
-# GiB to map, repeats, counted time, kinds of memory (demo and bench)
+# GiB to map, repeats, counted time, kinds of memory, more kernel command line
+# (demo and bench)
 N ?= 4
 REPEAT ?= 1
 ICOUNT ?=
 BACKINGS ?=
+APPEND ?=
 # How long to soak
 MINUTES ?= 10
 
-export N REPEAT ICOUNT BACKINGS
+export N REPEAT ICOUNT BACKINGS APPEND
 
 # One at a time: every step uses all CPUs by itself.
 .NOTPARALLEL:
@@ -74,13 +76,15 @@ demo: module-lab ## map N GiB for a device without and with prezero, one table (
 bench: module-lab kernel-stock ## the same beside the unpatched kernel, medians (REPEAT=5; ICOUNT=1: counted time)
 	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),5) scripts/lab/demo.sh stock lab
 
-.PHONY: soak
-soak: module-lab ## everything at once, every served page checked (MINUTES=10)
-	@scripts/lab/run.sh -s -m 2G -c 2 -o soak -t $$(($(MINUTES) * 60 + 120)) scripts/tests/soak.sh $(MINUTES)
+SOAK = scripts/lab/run.sh -s -m 4G -c 2 -a "kernelcore=2G hugetlb_cma=1G" -t $$(($(MINUTES) * 60 + 400))
 
-.PHONY: soak-debug
-soak-debug: module-debug ## the same on the debug kernel
-	@scripts/lab/run.sh -s -k debug -m 4G -c 2 -o soak-debug -t $$(($(MINUTES) * 60 + 400)) scripts/tests/soak.sh $(MINUTES)
+.PHONY: soak
+soak: module-debug ## everything at once on the debug kernel, every served page checked (MINUTES=10)
+	@$(SOAK) -k debug -o soak scripts/tests/soak.sh $(MINUTES)
+
+.PHONY: soak-lab
+soak-lab: module-lab ## the same on the kernel without debugging: more of it in the same time
+	@$(SOAK) -k lab -o soak-lab scripts/tests/soak.sh $(MINUTES)
 
 .PHONY: style
 style: ## checkpatch, shellcheck, codespell, SPDX lines
@@ -91,9 +95,16 @@ check: ## everything, from a bare machine; last line "N passed, N failed"
 	@scripts/check.sh
 
 .PHONY: check-debug
-check-debug: module-debug ## the lab tests of group "debug", and a soak, on the debug kernel
+check-debug: module-debug ## the lab tests of group "debug" on the debug kernel
 	@scripts/cases.sh debug
-	@$(MAKE) --no-print-directory soak-debug MINUTES=5
+
+.PHONY: cost
+cost: module-lab kernel-stock ## instructions per fault and allocation, compiled in and off, beside the unpatched kernel
+	@scripts/cost.sh
+
+.PHONY: mutations
+mutations: kernel ## break the kernel in 87 ways, and see the KUnit suites notice (hours)
+	@kunit/mutations/run.sh
 
 .PHONY: clean
 clean: ## remove what was built, but not the kernel tree

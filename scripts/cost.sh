@@ -18,7 +18,7 @@ for kernel in stock lab; do
 	grep '^cost ' "build/results/cost-$kernel.log" >"build/results/cost-$kernel"
 done
 
-join -j 2 -o 1.2,1.3,2.3 <(sort -k2 build/results/cost-stock) <(sort -k2 build/results/cost-lab) |
+join -j 2 -o 1.2,1.3,2.3 <(sort -u -k2,2 build/results/cost-stock) <(sort -u -k2,2 build/results/cost-lab) |
 	awk 'BEGIN { printf "%-22s %12s %12s %9s\n", "instructions per", "unpatched", "compiled in", "more" }
 		{ printf "%-22s %12.2f %12.2f %8.2f%%\n", $1, $2, $3, ($3 / $2 - 1) * 100 }' | tee "$out"
 

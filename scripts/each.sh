@@ -36,7 +36,7 @@ configure() {
 }
 
 build() {
-	configure >>"$log" 2>&1 || return 1
+	configure >>"$log" 2>&1 || { tail -n 5 "$log"; return 1; }
 	scripts/kmake.sh -C "$src" O="$out" -j"$(nproc)" KCFLAGS=-Werror "${dirs[@]/%//}" \
 		>"$out/build.log" 2>&1
 	local rc=$?

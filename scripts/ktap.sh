@@ -6,17 +6,17 @@ ktap_failed=0
 
 # t "what is true" command...: its output is the diagnosis, shown when it fails.
 t() {
-	local out
-	out=$(mktemp)
+	local ktap_out
+	ktap_out=$(mktemp)
 	ktap_n=$((ktap_n + 1))
-	if "${@:2}" >"$out" 2>&1 </dev/null; then
+	if "${@:2}" >"$ktap_out" 2>&1 </dev/null; then
 		echo "ok $ktap_n $1"
 	else
 		ktap_failed=$((ktap_failed + 1))
 		echo "not ok $ktap_n $1"
-		sed 's/^/# /' "$out" | tail -n 30
+		sed 's/^/# /' "$ktap_out" | tail -n 30
 	fi
-	rm -f "$out"
+	rm -f "$ktap_out"
 }
 
 finish() {

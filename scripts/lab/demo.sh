@@ -8,6 +8,7 @@
 #   REPEAT    how often (1); the kernels take turns, the table has medians
 #   ICOUNT    set: counted time instead of wall time
 #   BACKINGS  which memory (thp 4k memfd)
+#   APPEND    more kernel command line; "init_on_alloc=1" is Debian's default
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 top=$(realpath "$here/../..")
@@ -19,8 +20,8 @@ rm -f "$out"
 rows=$(mktemp)
 trap 'rm -f "$rows"' EXIT
 
-timing=(-p)
-[ -z "${ICOUNT:-}" ] || timing=(-p -i)
+timing=(-p -a "${APPEND:-}")
+[ -z "${ICOUNT:-}" ] || timing+=(-i)
 limit=$((120 + 60 * n * ${#backings[@]}))
 for ((r = 1; r <= repeat; r++)); do
 	for kernel in "${kernels[@]}"; do

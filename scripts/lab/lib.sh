@@ -4,6 +4,7 @@
 # behind vfio-pci, and prezero's files.
 
 PREZERO=/sys/kernel/mm/prezero
+# There is no local in sh: every function's variables carry its name.
 KTAP_N=0
 KTAP_FAILED=0
 echo "KTAP version 1"
@@ -72,18 +73,18 @@ progress() {
 # Hand the edu device to vfio-pci.  Sets EDU (address) and GROUP.
 bind_edu() {
 	EDU=
-	for dev in /sys/bus/pci/devices/*; do
-		[ "$(cat "$dev/vendor" "$dev/device" | tr '\n' ' ')" = "0x1234 0x11e8 " ] || continue
-		EDU=${dev##*/}
+	for edu_dev in /sys/bus/pci/devices/*; do
+		[ "$(cat "$edu_dev/vendor" "$edu_dev/device" | tr '\n' ' ')" = "0x1234 0x11e8 " ] || continue
+		EDU=${edu_dev##*/}
 	done
 	[ -n "$EDU" ] || die "no edu device: start QEMU with -device edu"
-	dev=/sys/bus/pci/devices/$EDU
-	echo vfio-pci >"$dev/driver_override"
-	[ -e "$dev/driver" ] || echo "$EDU" >/sys/bus/pci/drivers_probe
-	[ "$(basename "$(readlink "$dev/driver")")" = vfio-pci ] ||
+	edu_dev=/sys/bus/pci/devices/$EDU
+	echo vfio-pci >"$edu_dev/driver_override"
+	[ -e "$edu_dev/driver" ] || echo "$EDU" >/sys/bus/pci/drivers_probe
+	[ "$(basename "$(readlink "$edu_dev/driver")")" = vfio-pci ] ||
 		die "$EDU does not bind to vfio-pci: the kernel needs CONFIG_VFIO_PCI=y"
-	[ -e "$dev/iommu_group" ] || die "$EDU has no IOMMU group: boot with intel_iommu=on"
-	GROUP=$(basename "$(readlink "$dev/iommu_group")")
+	[ -e "$edu_dev/iommu_group" ] || die "$EDU has no IOMMU group: boot with intel_iommu=on"
+	GROUP=$(basename "$(readlink "$edu_dev/iommu_group")")
 }
 
 # map_row BACKING BYTES [ARG...]: one run of vfio-map; its row, or why not.
@@ -104,15 +105,15 @@ setup_thp() {
 # hugetlb_pool BACKING BYTES: make a pool that holds them; with 0, give it back.
 hugetlb_pool() {
 	case $1 in
-	hugetlb2m) pool=2048 ;;
-	hugetlb1g) pool=1048576 ;;
+	hugetlb2m) pool_kib=2048 ;;
+	hugetlb1g) pool_kib=1048576 ;;
 	*) return 0 ;;
 	esac
-	pages=$(($2 / 1024 / pool))
-	file=/sys/kernel/mm/hugepages/hugepages-${pool}kB/nr_hugepages
-	echo "$pages" >"$file"
-	[ "$(cat "$file")" = "$pages" ] ||
-		die "$1: got $(cat "$file") of $pages pages: free memory is fragmented, give the lab more (-m)"
+	pool_pages=$(($2 / 1024 / pool_kib))
+	pool_file=/sys/kernel/mm/hugepages/hugepages-${pool_kib}kB/nr_hugepages
+	echo "$pool_pages" >"$pool_file"
+	[ "$(cat "$pool_file")" = "$pool_pages" ] ||
+		die "$1: got $(cat "$pool_file") of $pool_pages pages: free memory is fragmented, give the lab more (-m)"
 }
 
 # Free memory in blocks prezero can clear, and how much of it is cleared, in
@@ -134,23 +135,23 @@ free_zeroed() {
 # Wait until free memory is cleared: nearly all of it (some is always on its way
 # somewhere, or in a zone too small to take from), and no more is coming.
 wait_cleared() {
-	last=-1
-	idle=0
+	wait_last=-1
+	wait_idle=0
 	while :; do
-		want=$(free_blocks)
-		have=$(free_zeroed) || die "no nr_free_zeroed in /proc/vmstat: not a patched kernel"
-		[ "$want" -gt 0 ] || die "no free block of order $(cat $PREZERO/order) at all"
-		progress $((have >= want ? 100 : have * 100 / want)) "of free memory cleared"
-		if [ "$have" -gt "$last" ]; then
-			idle=0
-			last=$have
+		wait_want=$(free_blocks)
+		wait_have=$(free_zeroed) || die "no nr_free_zeroed in /proc/vmstat: not a patched kernel"
+		[ "$wait_want" -gt 0 ] || die "no free block of order $(cat $PREZERO/order) at all"
+		progress $((wait_have >= wait_want ? 100 : wait_have * 100 / wait_want)) "of free memory cleared"
+		if [ "$wait_have" -gt "$wait_last" ]; then
+			wait_idle=0
+			wait_last=$wait_have
 		else
-			idle=$((idle + 1))
+			wait_idle=$((wait_idle + 1))
 		fi
-		[ $idle -ge 2 ] && [ $((have * 100)) -ge $((want * 98)) ] && return
+		[ $wait_idle -ge 2 ] && [ $((wait_have * 100)) -ge $((wait_want * 98)) ] && return
 		# 30 s
-		[ $idle -lt 60 ] ||
-			die "clearing stopped at $have of $want pages: $(grep -H . $PREZERO/* 2>/dev/null | tr '\n' ' ')"
+		[ $wait_idle -lt 60 ] ||
+			die "clearing stopped at $wait_have of $wait_want pages: $(grep -H . $PREZERO/* 2>/dev/null | tr '\n' ' ')"
 		sleep 0.5
 	done
 }

@@ -1,10 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Everything at once, for a while: memory allocated, split, merged, compacted
-# and dirtied from all sides, free memory cleared as fast as it can be, and each
-# page served without clearing checked for zeroes.
+# Everything at once, for a while: memory allocated, split, merged, compacted,
+# taken offline and dirtied from all sides, free memory cleared as fast as it
+# can be, and each page served without clearing checked for zeroes.
 #
 # usage: soak.sh MINUTES
+#
+# Wants "kernelcore=" less than all memory, to have something to take offline,
+# and "hugetlb_cma=1G", whose gigantic pages come by alloc_contig_range().
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -25,7 +28,7 @@ load() {
 		--vm 1 --vm-bytes 20% --vm-method all \
 		--mmap 1 --mmap-bytes 5% --memfd 1 --memfd-bytes 32M \
 		--shm 1 --shm-bytes 4M --shm-objs 8 \
-		--fork 1 --malloc 1 --malloc-bytes 64K --malloc-max 1024 --madvise 1 \
+		--fork 1 --malloc 1 --malloc-bytes 64K --malloc-max 1024 \
 		--metrics-brief >/tmp/stress.out 2>&1
 }
 
@@ -37,23 +40,59 @@ maps() {
 	done
 }
 
+# The page cache: write, drop (meddle does), read, compare, delete.
+files() {
+	truncate -s 400M /tmp/disk && losetup /dev/loop0 /tmp/disk &&
+		mke2fs -F /dev/loop0 && mkdir -p /tmp/mnt &&
+		mount -t ext4 /dev/loop0 /tmp/mnt &&
+		dd if=/dev/urandom of=/tmp/pattern bs=1M count=16 || return 1
+	while [ "$(date +%s)" -lt $((end - 5)) ]; do
+		for i in 1 2 3 4 5 6 7 8; do
+			cp /tmp/pattern /tmp/mnt/$i || return 1
+		done
+		sync
+		for i in 1 2 3 4 5 6 7 8; do
+			cmp /tmp/pattern /tmp/mnt/$i || return 1
+		done
+		rm /tmp/mnt/[1-8]
+	done
+	umount /tmp/mnt && losetup -d /dev/loop0
+}
+
+# Memory blocks may be busy: that is no failure.  One that is not offline after
+# 10 s is left alone.
+offline_online() {
+	for block in $(find /sys/devices/system/memory -name 'memory[0-9]*' |
+		sort -t y -k 5 -n | tail -n 3); do
+		timeout 10 sh -c "echo offline >$block/state" 2>/dev/null || continue
+		echo online_movable >"$block/state" || return 1
+		echo "${block##*/}" >>/tmp/offlined
+	done
+}
+
+HUGE=/sys/kernel/mm/hugepages
+
 # What an administrator might do, and what the kernel does to itself.
 meddle() {
 	n=0
 	while [ "$(date +%s)" -lt $((end - 5)) ]; do
 		n=$((n + 1))
-		case $((n % 6)) in
+		case $((n % 10)) in
 		0) echo 1 >/proc/sys/vm/compact_memory ;;
 		1) echo 3 >/proc/sys/vm/drop_caches ;;
 		2) echo 1 >"$PREZERO/flush" ;;
 		3) prezero_off_on ;;
-		4) echo 16 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages ;;
-		5) echo 0 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages ;;
+		4) echo 16 >$HUGE/hugepages-2048kB/nr_hugepages ;;
+		5) echo 0 >$HUGE/hugepages-2048kB/nr_hugepages ;;
+		6) reload ;;
+		7) echo 1 >$HUGE/hugepages-1048576kB/nr_hugepages ;;
+		8) echo 0 >$HUGE/hugepages-1048576kB/nr_hugepages ;;
+		9) offline_online ;;
 		esac || return 1
 		progress $((100 - 100 * (end - $(date +%s)) / seconds)) "of $minutes minutes"
 		sleep 0.7
 	done
-	[ "$n" -gt 5 ]
+	[ "$n" -gt 10 ]
 }
 
 prezero_off_on() {
@@ -84,7 +123,11 @@ maps_pid=$!
 # Its progress lines are for whoever watches.
 meddle 2>/tmp/meddle.out &
 meddle_pid=$!
+files >/tmp/files.out 2>&1 &
+files_pid=$!
 t "the meddling went through" wait_for $meddle_pid /tmp/meddle.out
+t "memory went offline and came back" test -s /tmp/offlined
+t "every file was right" wait_for $files_pid /tmp/files.out
 t "every map was right" wait_for $maps_pid /tmp/maps.out
 t "the load ran without an error" wait_for $load_pid /tmp/stress.out
 t "pages were cleared" more_than prezero_cleared 0
