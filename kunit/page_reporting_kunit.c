@@ -45,6 +45,8 @@ struct client {
 	struct completion go_on;
 	bool other_done;
 	bool other_done_early;
+	/* How long to keep the other waiting, default 40 of the 100 it waits */
+	unsigned int hold_ms;
 	int other_ret;
 
 	/* What report() has been given */
@@ -789,7 +791,7 @@ static int wait_for_other(struct client *c, struct scatterlist *sgl,
 			complete(&c->reporting);
 			wait_for_completion_timeout(&c->go_on, 10 * HZ);
 			/* Time for the other to do what it must not do yet */
-			msleep(200);
+			msleep(c->hold_ms ?: 40);
 			c->other_done_early = READ_ONCE(c->other_done);
 		}
 	}
@@ -873,6 +875,22 @@ static void page_zeroing_sync_test_waits(struct kunit *test)
 }
 
 /* Memory that is just being cleared is free memory. */
+static void page_zeroing_sync_test_gives_up(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+
+	watched_block(c, 0);
+	c->hold_ms = 1000;
+	start_pass(test, c);
+	complete(&c->go_on);
+	page_zeroing_sync();
+	WRITE_ONCE(c->other_done, true);
+
+	kunit_release_action(test, pass_thread_stop, c);
+	KUNIT_EXPECT_TRUE(test, c->other_done_early);
+	KUNIT_EXPECT_EQ(test, c->other_ret, 0);
+}
+
 static void alloc_contig_range_test_of_block_with_client(struct kunit *test)
 {
 	struct client *c = zeroing_client(test);
@@ -1084,6 +1102,7 @@ static struct kunit_case page_reporting_test_cases[] = {
 	KUNIT_CASE(process_node_test_watermark),
 	KUNIT_CASE(process_node_test_nothing_lost),
 	KUNIT_CASE(page_zeroing_sync_test_waits),
+	KUNIT_CASE(page_zeroing_sync_test_gives_up),
 	KUNIT_CASE(alloc_contig_range_test_of_block_with_client),
 	KUNIT_CASE(alloc_test_during_report),
 	KUNIT_CASE_SLOW(plain_client_test_reported_once),

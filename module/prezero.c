@@ -9,8 +9,8 @@
  *
  * One thread of the lowest priority goes over all nodes every interval_ms. It
  * looks up after each PREZERO_CHUNK, gives up the pass as soon as anybody else
- * wants its CPU, and starts over an interval later: a block half cleared goes
- * back as it is.
+ * wants its CPU, and tries again a little later: a block half cleared goes back as
+ * it is.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -61,6 +61,9 @@ extern typeof(mm_kobj) mm_kobj __weak;
 
 #define PREZERO_INTERVAL_MS_MIN		10
 #define PREZERO_INTERVAL_MS_MAX		(60 * 60 * 1000)
+
+/* After a pass that was stopped, if the interval is not shorter anyway */
+#define PREZERO_RETRY_MS		100U
 
 static int prezero_report(struct page_reporting_dev_info *prdev,
 			  struct scatterlist *sgl, unsigned int nents);
@@ -177,24 +180,35 @@ static int prezero_report(struct page_reporting_dev_info *prdev,
 	return 0;
 }
 
-/* Run near the memory of @nid if there is a CPU, but never on isolated CPUs. */
+/*
+ * Run near the memory of @nid if there is a CPU, but never on an isolated one,
+ * however it was isolated: isolcpus=, nohz_full= or a cpuset partition.
+ */
 static void prezero_move_to_node(int nid)
 {
-	const struct cpumask *allowed = housekeeping_cpumask(HK_TYPE_DOMAIN);
 	cpumask_var_t mask;
+	int cpu;
 
-	if (!alloc_cpumask_var(&mask, GFP_KERNEL))
+	if (!zalloc_cpumask_var(&mask, GFP_KERNEL))
 		return;
 
-	cpumask_and(mask, allowed, housekeeping_cpumask(HK_TYPE_KTHREAD));
-	if (cpumask_intersects(mask, cpumask_of_node(nid)))
-		cpumask_and(mask, mask, cpumask_of_node(nid));
-	if (!cpumask_equal(mask, current->cpus_ptr))
+	for_each_cpu_and(cpu, cpumask_of_node(nid), cpu_online_mask) {
+		if (!cpu_is_isolated(cpu))
+			cpumask_set_cpu(cpu, mask);
+	}
+	if (cpumask_empty(mask)) {
+		for_each_online_cpu(cpu) {
+			if (!cpu_is_isolated(cpu))
+				cpumask_set_cpu(cpu, mask);
+		}
+	}
+	if (!cpumask_empty(mask) && !cpumask_equal(mask, current->cpus_ptr))
 		set_cpus_allowed_ptr(current, mask);
 	free_cpumask_var(mask);
 }
 
-static void prezero_pass(void)
+/* Returns whether the pass came to its end. */
+static bool prezero_pass(void)
 {
 	int nid, err = 0;
 
@@ -208,22 +222,27 @@ static void prezero_pass(void)
 	WRITE_ONCE(prezero_passes, prezero_passes + 1);
 	if (err)
 		WRITE_ONCE(prezero_passes_stopped, prezero_passes_stopped + 1);
+
+	return !err;
 }
 
 static int prezero_threadfn(void *unused)
 {
 	const struct sched_attr attr = { .sched_policy = SCHED_IDLE };
+	unsigned int ms;
 
 	sched_setattr_nocheck(current, &attr);
 	set_freezable();
 
 	while (!kthread_should_stop()) {
-		prezero_pass();
+		ms = READ_ONCE(prezero_interval_ms);
+		if (!prezero_pass())
+			ms = min(ms, PREZERO_RETRY_MS);
 
 		wait_event_freezable_timeout(prezero_wait,
 					     kthread_should_stop() ||
 					     xchg(&prezero_kicked, false),
-					     msecs_to_jiffies(READ_ONCE(prezero_interval_ms)));
+					     msecs_to_jiffies(ms));
 	}
 
 	return 0;
@@ -424,7 +443,7 @@ static unsigned long prezero_vm_event(enum vm_event_item item)
 {
 	unsigned long *events, count;
 
-	events = kmalloc_array(NR_VM_EVENT_ITEMS, sizeof(*events), GFP_KERNEL);
+	events = kcalloc(NR_VM_EVENT_ITEMS, sizeof(*events), GFP_KERNEL);
 	if (!events)
 		return 0;
 
@@ -537,22 +556,24 @@ static int __init prezero_init(void)
 	if (!prezero_kobj)
 		return -ENOMEM;
 
-	err = sysfs_create_groups(prezero_kobj, prezero_groups);
+	mutex_lock(&prezero_mutex);
+	if (enabled)
+		err = prezero_start();
+	mutex_unlock(&prezero_mutex);
 	if (err)
 		goto put_kobj;
 
-	if (enabled) {
-		mutex_lock(&prezero_mutex);
-		err = prezero_start();
-		mutex_unlock(&prezero_mutex);
-		if (err)
-			goto remove_groups;
-	}
+	/* Last: from here on users may start and stop */
+	err = sysfs_create_groups(prezero_kobj, prezero_groups);
+	if (err)
+		goto stop;
 
 	return 0;
 
-remove_groups:
-	sysfs_remove_groups(prezero_kobj, prezero_groups);
+stop:
+	mutex_lock(&prezero_mutex);
+	prezero_stop();
+	mutex_unlock(&prezero_mutex);
 put_kobj:
 	kobject_put(prezero_kobj);
 

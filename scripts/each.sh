@@ -65,6 +65,15 @@ no_new_messages() {
 	[ ! -s "$out/new-messages" ]
 }
 
+# The last one again, as it is for those who do not want the feature
+build_without() {
+	(cd "$out" && "$src/scripts/config" --file .config -d PAGE_PREZERO) &&
+		scripts/kmake.sh -C "$src" O="$out" olddefconfig >>"$log" 2>&1 || return 1
+	! grep -q '^CONFIG_PAGE_PREZERO=' "$out/.config" || return 1
+	scripts/kmake.sh -C "$src" O="$out" -j"$(nproc)" KCFLAGS=-Werror "${dirs[@]/%//}" \
+		>"$out/build.log" 2>&1 || { tail -n 20 "$out/build.log"; return 1; }
+}
+
 at base
 t "the kernel before the series is configured" configure
 messages "${touched[@]}" >"$out/base-messages"
@@ -73,4 +82,5 @@ for commit in $(git -C $linux rev-list --reverse base..series); do
 	t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build
 done
 t "no new message from gcc W=1, kernel-doc or sparse" no_new_messages
+t "builds without CONFIG_PAGE_PREZERO" build_without
 finish
