@@ -17,7 +17,7 @@
 
 #define PREZERO_DIR	"/sys/kernel/mm/prezero/"
 #define BLOCK_ORDER	6
-#define BLOCK_PAGES	(1UL << BLOCK_ORDER)
+#define BLOCK_PAGES	BIT(BLOCK_ORDER)
 #define CHUNK_PAGES	(PREZERO_CHUNK / PAGE_SIZE)
 
 static struct file *knob_open(struct kunit *test, const char *name, int flags)
@@ -272,6 +272,7 @@ static struct kunit_suite prezero_module_test_suite = {
 	.name = "prezero_module",
 	.test_cases = prezero_module_test_cases,
 };
+
 kunit_test_suite(prezero_module_test_suite);
 
 MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);

@@ -15,6 +15,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <kunit/visibility.h>
+#include <linux/cpufeature.h>
 #include <linux/cpumask.h>
 #include <linux/freezer.h>
 #include <linux/highmem.h>
@@ -35,9 +36,6 @@
 #include <linux/vmstat.h>
 #include <linux/wait.h>
 #include <uapi/linux/sched/types.h>
-#ifdef CONFIG_X86
-#include <asm/cpufeature.h>
-#endif
 #ifdef CONFIG_ARM64
 #include <asm/virt.h>
 #endif
@@ -47,17 +45,6 @@
 #ifndef CONFIG_PAGE_PREZERO
 #error "this kernel tree lacks CONFIG_PAGE_PREZERO: apply the patches and enable it"
 #endif
-
-/*
- * Not resolved on a kernel without the patches. The module then still loads so
- * far as to say what is wrong in one line, see prezero_init().
- */
-extern typeof(page_reporting_register) page_reporting_register __weak;
-extern typeof(page_reporting_unregister) page_reporting_unregister __weak;
-extern typeof(page_reporting_process_node) page_reporting_process_node __weak;
-extern typeof(page_prezero_forget) page_prezero_forget __weak;
-extern typeof(page_prezero_set_verify) page_prezero_set_verify __weak;
-extern typeof(mm_kobj) mm_kobj __weak;
 
 #define PREZERO_INTERVAL_MS_MIN		10
 #define PREZERO_INTERVAL_MS_MAX		(60 * 60 * 1000)
@@ -437,6 +424,7 @@ static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	return count;
 }
+
 static struct kobj_attribute flush_attr = __ATTR_WO(flush);
 
 static unsigned long prezero_vm_event(enum vm_event_item item)

@@ -2,8 +2,22 @@
 #ifndef _PREZERO_H
 #define _PREZERO_H
 
+#include <linux/kobject.h>
 #include <linux/mm.h>
+#include <linux/page_prezero.h>
+#include <linux/page_reporting.h>
 #include <linux/sizes.h>
+
+/*
+ * Not resolved on a kernel without the patches. The module then still loads so
+ * far as to say what is wrong in one line, see prezero_init().
+ */
+extern typeof(page_reporting_register) page_reporting_register __weak;
+extern typeof(page_reporting_unregister) page_reporting_unregister __weak;
+extern typeof(page_reporting_process_node) page_reporting_process_node __weak;
+extern typeof(page_prezero_forget) page_prezero_forget __weak;
+extern typeof(page_prezero_set_verify) page_prezero_set_verify __weak;
+extern typeof(mm_kobj) mm_kobj __weak;
 
 /* Memory to clear before looking up whether somebody else wants the CPU */
 #define PREZERO_CHUNK	SZ_64K

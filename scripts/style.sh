@@ -42,11 +42,14 @@ checkpatch() {
 }
 
 t "shellcheck" shell_ok
-t "spelling" codespell "${files[@]}"
+# "coo" is a variable of the AMD IOMMU driver's
+t "spelling" codespell -L coo "${files[@]}"
 t "every file has its SPDX line" spdx_ok
 t "patches/ is what branch series holds" scripts/patches.sh --check
+# Page flags have CamelCase names; MAINTAINERS covers mm/; a commit of a later
+# release is not in this tree.
 for p in $(series patches); do
-	t "checkpatch $p" checkpatch "$PWD/patches/$p"
+	t "checkpatch $p" checkpatch --ignore CAMELCASE,FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID "$PWD/patches/$p"
 done
 for f in $(matching '^(module|kunit)/.*\.[ch]$'); do
 	t "checkpatch $f" checkpatch --file "$PWD/$f"
