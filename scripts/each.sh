@@ -29,14 +29,12 @@ mapfile -t touched < <(git -C $linux diff --name-only --diff-filter=AM base seri
 mapfile -t dirs < <(dirname "${touched[@]}" | sort -u)
 
 configure() {
-	scripts/kmake.sh -C "$src" O="$out" allnoconfig &&
-		(cd "$src" && scripts/kconfig/merge_config.sh -m -O "$out" "$out/.config" \
-			"$OLDPWD/scripts/lab/lab.config" "$OLDPWD/Kconfig.fragment") &&
-		scripts/kmake.sh -C "$src" O="$out" olddefconfig
+	scripts/kconfig.sh each "${src##*/}" scripts/lab/lab.config "$@" 2>&1
 }
 
+# build [FRAGMENT]: the objects of those directories, without a warning
 build() {
-	configure >>"$log" 2>&1 || { tail -n 5 "$log"; return 1; }
+	configure "$@" || return 1
 	scripts/kmake.sh -C "$src" O="$out" -j"$(nproc)" KCFLAGS=-Werror "${dirs[@]/%//}" \
 		>"$out/build.log" 2>&1
 	local rc=$?
@@ -65,22 +63,14 @@ no_new_messages() {
 	[ ! -s "$out/new-messages" ]
 }
 
-# The last one again, as it is for those who do not want the feature
-build_without() {
-	(cd "$out" && "$src/scripts/config" --file .config -d PAGE_PREZERO) &&
-		scripts/kmake.sh -C "$src" O="$out" olddefconfig >>"$log" 2>&1 || return 1
-	! grep -q '^CONFIG_PAGE_PREZERO=' "$out/.config" || return 1
-	scripts/kmake.sh -C "$src" O="$out" -j"$(nproc)" KCFLAGS=-Werror "${dirs[@]/%//}" \
-		>"$out/build.log" 2>&1 || { tail -n 20 "$out/build.log"; return 1; }
-}
-
 at base
 t "the kernel before the series is configured" configure
 messages "${touched[@]}" >"$out/base-messages"
 for commit in $(git -C $linux rev-list --reverse base..series); do
 	at "$commit"
-	t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build
+	t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build Kconfig.fragment
 done
 t "no new message from gcc W=1, kernel-doc or sparse" no_new_messages
-t "builds without CONFIG_PAGE_PREZERO" build_without
+# As it is for those who do not want the feature
+t "builds without CONFIG_PAGE_PREZERO" build
 finish

@@ -20,6 +20,7 @@ usage() {
 	  -p          touch all of the VM's memory first: for anything timed
 	  -i          counted time: one CPU, one instruction is one nanosecond
 	  -u          nothing is timed: use KVM if it works here
+	  -d SIZE     a blank disk, /dev/vda
 	  -s          put stress-ng in
 	  -o NAME     name of the run (default: SCRIPT-NAME of kernel)
 	  -M NAME     with the modules built for kernel NAME (default: its own)
@@ -29,8 +30,8 @@ usage() {
 }
 
 kernel=lab mem=1G cpus=2 nodes=1 limit=120 append='' qemu_args='' prealloc=off
-icount='' untimed='' stress='' name='' verbose='' mods=''
-while getopts k:m:c:n:t:a:q:piuso:M:v opt; do
+icount='' untimed='' stress='' name='' verbose='' mods='' disk=''
+while getopts k:m:c:n:t:a:q:d:piuso:M:v opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	m) mem=$OPTARG ;;
@@ -39,6 +40,7 @@ while getopts k:m:c:n:t:a:q:piuso:M:v opt; do
 	t) limit=$OPTARG ;;
 	a) append=$OPTARG ;;
 	q) qemu_args=$OPTARG ;;
+	d) disk=$OPTARG ;;
 	p) prealloc=on ;;
 	i) icount=1 ;;
 	u) untimed=1 ;;
@@ -190,6 +192,10 @@ else
 	qemu+=(-object "memory-backend-ram,id=ram,size=${mib}M,prealloc=$prealloc"
 		-machine "memory-backend=ram")
 fi
+if [ -n "$disk" ]; then
+	truncate -s "$disk" "$dir/disk" || fail "no disk of size $disk: give it in bytes or with M or G"
+	qemu+=(-drive "file=$dir/disk,if=virtio,format=raw,cache=unsafe")
+fi
 # The user's own are last, and split at spaces.
 # shellcheck disable=SC2206
 qemu+=($qemu_args)
@@ -235,7 +241,7 @@ rc=0
 timeout --foreground -k 5 "$limit" "${qemu[@]}" </dev/null 2>"$dir/qemu.log" |
 	tee "$dir/out.log" | show || rc=${PIPESTATUS[0]}
 [ -z "$tail_pid" ] || kill "$tail_pid"
-rm -f "$dir/initramfs.cpio"
+rm -f "$dir/initramfs.cpio" "$dir/disk"
 
 #
 # The verdict
