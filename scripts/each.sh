@@ -73,4 +73,22 @@ done
 t "no new message from gcc W=1, kernel-doc or sparse" no_new_messages
 # As it is for those who do not want the feature
 t "builds without CONFIG_PAGE_PREZERO" build
+
+# The same files, and the module, for the other architecture
+arm64() {
+	local ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-
+	local dir=$PWD/build/each-arm64 f objs=()
+	export ARCH CROSS_COMPILE
+
+	scripts/kconfig.sh each-arm64 "${src##*/}" scripts/lab/arm64.config Kconfig.fragment || return 1
+	for f in "${touched[@]}"; do
+		case $f in
+		mm/*|kernel/*) objs+=("${f%.c}.o") ;;
+		esac
+	done
+	scripts/kmake.sh -C "$src" O="$dir" -j"$(nproc)" KCFLAGS=-Werror modules_prepare "${objs[@]}" 2>&1 &&
+		cp -r module "$dir" &&
+		scripts/kmake.sh -C "$dir" M="$dir/module" KCFLAGS=-Werror prezero.o 2>&1
+}
+t "compiles for arm64" arm64
 finish
