@@ -17,7 +17,8 @@ usage() {
 	  -t SECONDS  time limit (default 120)
 	  -a ARGS     more kernel command line
 	  -q ARGS     more QEMU arguments
-	  -p          touch all of the VM's memory first: for anything timed
+	  -d          more devices: a second edu, and one with a BAR of 1 GiB
+  -p          touch all of the VM's memory first: for anything timed
 	  -i          counted time: one CPU, one instruction is one nanosecond
 	  -u          nothing is timed: use KVM if it works here
 	  -s          put stress-ng in
@@ -29,8 +30,8 @@ usage() {
 }
 
 kernel=lab mem=1G cpus=2 nodes=1 limit=120 append='' qemu_args='' prealloc=off
-icount='' untimed='' stress='' name='' verbose='' mods=''
-while getopts k:m:c:n:t:a:q:piuso:M:v opt; do
+icount='' untimed='' stress='' name='' verbose='' mods='' devices=''
+while getopts k:m:c:n:t:a:q:dpiuso:M:v opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	m) mem=$OPTARG ;;
@@ -39,6 +40,7 @@ while getopts k:m:c:n:t:a:q:piuso:M:v opt; do
 	t) limit=$OPTARG ;;
 	a) append=$OPTARG ;;
 	q) qemu_args=$OPTARG ;;
+	d) devices=1 ;;
 	p) prealloc=on ;;
 	i) icount=1 ;;
 	u) untimed=1 ;;
@@ -123,7 +125,7 @@ part() {
 tool() {
 	local out
 	out=$build/tools/$(basename "$1" .c)
-	[ "$out" -nt "$1" ] ||
+	{ [ "$out" -nt "$1" ] && [ "$out" -nt "$here/vfio-lab.h" ]; } ||
 		gcc -O2 -Wall -Wextra -Werror -static -o "$out" "$1"
 	cp "$out" "$dir/tree/lab/"
 }
@@ -189,6 +191,11 @@ if [ "$nodes" -gt 1 ]; then
 else
 	qemu+=(-object "memory-backend-ram,id=ram,size=${mib}M,prealloc=$prealloc"
 		-machine "memory-backend=ram")
+fi
+if [ -n "$devices" ]; then
+	qemu+=(-device "edu,dma_mask=0xffffffffffffffff"
+		-object "memory-backend-ram,id=bar,size=1G,share=on"
+		-device "ivshmem-plain,memdev=bar")
 fi
 # The user's own are last, and split at spaces.
 # shellcheck disable=SC2206
