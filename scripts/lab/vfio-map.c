@@ -31,14 +31,16 @@ struct backing {
 	bool memfd;
 	int map_flags;
 	int advice;		/* 0 when there is none to give */
+	bool fragmented;	/* touched before, and no two pages adjacent */
 };
 
 static const struct backing backings[] = {
-	{ "thp",	SZ_2M, false, 0, MADV_HUGEPAGE },
-	{ "4k",		SZ_2M, false, 0, MADV_NOHUGEPAGE },
-	{ "memfd",	SZ_2M, true,  0, MADV_HUGEPAGE },
-	{ "hugetlb2m",	SZ_2M, false, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), 0 },
-	{ "hugetlb1g",	SZ_1G, false, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), 0 },
+	{ "thp",	SZ_2M, false, 0, MADV_HUGEPAGE, false },
+	{ "4k",		SZ_2M, false, 0, MADV_NOHUGEPAGE, false },
+	{ "4kfrag",	SZ_2M, false, 0, MADV_NOHUGEPAGE, true },
+	{ "memfd",	SZ_2M, true,  0, MADV_HUGEPAGE, false },
+	{ "hugetlb2m",	SZ_2M, false, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), 0, false },
+	{ "hugetlb1g",	SZ_1G, false, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), 0, false },
 };
 
 static bool read_line(const char *path, char *buf, int len)
@@ -91,6 +93,22 @@ static __u8 *reserve(const struct backing *b, __u64 bytes)
 	if (b->advice && madvise(mem, bytes, b->advice))
 		errx(1, "madvise: %m: the kernel needs CONFIG_TRANSPARENT_HUGEPAGE=y");
 	return mem;
+}
+
+/*
+ * Touch the pages of @mem in turn with those of other memory, so that the next
+ * one is never where the last one ends.
+ */
+static void fragment(__u8 *mem, __u64 bytes)
+{
+	const struct backing other = { .name = "4k", .align = SZ_2M,
+				       .advice = MADV_NOHUGEPAGE };
+	volatile __u8 *a = mem, *b = reserve(&other, bytes);
+
+	for (__u64 i = 0; i < bytes; i += SZ_4K) {
+		a[i] = 0;
+		b[i] = 0;
+	}
 }
 
 static double dma_map(struct lab *lab, __u8 *mem, __u64 bytes)
@@ -244,7 +262,7 @@ static __u64 parse_size(const char *s)
 static void usage(void)
 {
 	fputs("vfio-map -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE [-k KERNEL] [-n REPEAT] [-fux]\n"
-	      "  -b  thp, 4k, memfd, hugetlb2m or hugetlb1g\n"
+	      "  -b  thp, 4k, 4kfrag, memfd, hugetlb2m or hugetlb1g\n"
 	      "  -s  how much to map: a multiple of 2M (of 1G for hugetlb1g)\n"
 	      "  -k  the row's \"kernel\" (default: by /proc/vmstat)\n"
 	      "  -n  the row's \"repeat\" (default 1)\n"
@@ -311,6 +329,8 @@ int main(int argc, char **argv)
 	lab_open(&lab, container, VFIO_TYPE1v2_IOMMU, group);
 	lab_open_edu(&lab, device);
 	mem = reserve(b, bytes);
+	if (b->fragmented)
+		fragment(mem, bytes);
 	prezero = prezero_enabled();
 
 	patched = prezero_hits(&before);
@@ -341,7 +361,8 @@ int main(int argc, char **argv)
 
 	printf("{\"kernel\":\"%s\",\"prezero\":%s,\"pin_batch\":%s,",
 	       kernel, prezero ? "true" : "false", pin_batch);
-	printf("\"backing\":\"%s\",\"bytes\":%llu,", b->name, bytes);
+	printf("\"iommufd\":%s,\"backing\":\"%s\",\"bytes\":%llu,",
+	       strcmp(container, "/dev/iommu") ? "false" : "true", b->name, bytes);
 	printf("\"map_s\":%.6f,\"remap_s\":%.6f,\"unmap_s\":%.6f,\"zeroed_pct\":",
 	       map_s, remap_s, unmap_s);
 	if (patched) {
