@@ -52,11 +52,11 @@ module: $(if $(filter build/lab,$(KDIR)),kernel) ## build module/prezero.ko (KDI
 
 .PHONY: module-lab
 module-lab: kernel
-	@scripts/modules.sh lab module
+	@scripts/modules.sh lab module scripts/lab/pinner
 
 .PHONY: module-debug
 module-debug: kernel-debug
-	@scripts/modules.sh debug module kunit
+	@scripts/modules.sh debug module kunit scripts/lab/pinner
 
 .PHONY: patches
 patches: ## write build/linux's branch "series" to patches/

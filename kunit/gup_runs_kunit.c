@@ -286,15 +286,15 @@ static void expect_pinned(struct kunit *test, unsigned int first,
 	struct layout *l = test->priv;
 	struct page **pages = l->pages + first;
 	unsigned int nr_runs = max;
-	unsigned long upto;
+	unsigned long there;
 	long ret;
 
 	/* It ends at a hole */
-	for (upto = 0; upto < nr && pages[upto]; upto++)
+	for (there = 0; there < nr && pages[there]; there++)
 		;
 
 	ret = pin_runs(l, l->addr + first * PAGE_SIZE, nr, FOLL_WRITE, &nr_runs);
-	if (!upto) {
+	if (!there) {
 		KUNIT_EXPECT_EQ(test, ret, -EFAULT);
 		KUNIT_EXPECT_EQ(test, nr_runs, 0);
 		expect_pins(test, pages, 0);
@@ -302,10 +302,10 @@ static void expect_pinned(struct kunit *test, unsigned int first,
 	}
 	KUNIT_ASSERT_GT(test, ret, 0);
 	KUNIT_EXPECT_LE(test, nr_runs, max);
-	KUNIT_EXPECT_EQ(test, expect_runs(test, pages, upto, nr_runs), ret);
+	KUNIT_EXPECT_EQ(test, expect_runs(test, pages, there, nr_runs), ret);
 	/* It ends when it is out of runs, but not before */
 	if (nr_runs < max)
-		KUNIT_EXPECT_EQ(test, ret, upto);
+		KUNIT_EXPECT_EQ(test, ret, there);
 	expect_pins(test, pages, ret);
 	unpin_runs(l, nr_runs);
 	expect_pins(test, pages, 0);
@@ -780,6 +780,7 @@ static struct kunit_suite gup_runs_suite = {
 	.exit = gup_runs_exit,
 	.test_cases = gup_runs_cases,
 };
+
 kunit_test_suite(gup_runs_suite);
 
 MODULE_DESCRIPTION("KUnit suite for pin_user_page_runs_remote()");

@@ -143,6 +143,7 @@ modules() {
 modules module "$dir/tree/lab"
 modules kunit "$dir/tree/lab/kunit"
 modules scripts/lab/cost "$dir/tree/lab"
+modules scripts/lab/pinner "$dir/tree/lab"
 {
 	printf 'exec sh /lab/%q' "$(basename "$script")"
 	[ $# -eq 0 ] || printf ' %q' "$@"

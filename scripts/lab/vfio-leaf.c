@@ -32,7 +32,7 @@
 #define PAGEMAP_PFN	0x007fffffffffffffULL
 
 static struct lab lab;
-static const char *bdf, *group2, *bdf2, *group3, *bdf3;
+static const char *group1, *bdf, *group2, *bdf2, *group3, *bdf3;
 static int failures;
 
 static void __printf(2, 3) expect(bool good, const char *fmt, ...)
@@ -944,6 +944,75 @@ static void test_bar(void)
 }
 
 /*
+ * Pages pinned by a device without an IOMMU: they are charged when they are
+ * pinned, but not again when a device with an IOMMU comes, for which all are.
+ */
+
+#define EXTERNAL_PAGES	10
+
+static void external(int device, const char *what, __u64 iova, bool pin)
+{
+	__u64 order[2] = { pin ? iova : ~iova, EXTERNAL_PAGES };
+
+	expect(write(device, order, sizeof(order)) == sizeof(order),
+	       "%s: %m", what);
+}
+
+static void test_external(void)
+{
+	const __u64 size = 8 * SZ_1M, at = IOVA_BASE + SZ_1M + 5 * SZ_4K;
+	__u8 *mem = touched(size, MADV_HUGEPAGE);
+	const long pages = size / SZ_4K;
+	struct account before = account();
+	struct rlimit was;
+	int group, device;
+
+	device = ioctl(lab.group, VFIO_GROUP_GET_DEVICE_FD, bdf3);
+	if (device < 0)
+		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m", bdf3);
+	expect(!dma_map(mem, IOVA_BASE, size), "mapped");
+	expect_more("no IOMMU", before, 0);
+	external(device, "pinned", at, true);
+	expect_more("pinned", before, EXTERNAL_PAGES);
+
+	/* The limit is the mapping's, all of it, and not a page more */
+	group = lab_open_group(group1);
+	getrlimit(RLIMIT_MEMLOCK, &was);
+	lock_cap(false);
+	limit_pages(before.charged + pages - 1);
+	expect(ioctl(group, VFIO_GROUP_SET_CONTAINER, &lab.container),
+	       "one page short: refused");
+	expect_more("one page short", before, EXTERNAL_PAGES);
+	limit_pages(before.charged + pages);
+	expect(!ioctl(group, VFIO_GROUP_SET_CONTAINER, &lab.container),
+	       "just enough: %m");
+	lock_cap(true);
+	setrlimit(RLIMIT_MEMLOCK, &was);
+
+	expect(charged() - before.charged == pages,
+	       "an IOMMU: %ld pages more charged, not %ld", pages,
+	       charged() - before.charged);
+	expect(pinned() - before.pinned == pages + EXTERNAL_PAGES,
+	       "an IOMMU: %ld pages more pinned, not %ld", pages + EXTERNAL_PAGES,
+	       pinned() - before.pinned);
+	expect_same_pages("an IOMMU", mem, size);
+
+	/* While there is an IOMMU they are charged with the mapping. */
+	external(device, "unpinned", at, false);
+	expect_more("unpinned", before, pages);
+	external(device, "pinned again", at, true);
+	expect(charged() - before.charged == pages, "pinned again: charged once");
+
+	if (ioctl(group, VFIO_GROUP_UNSET_CONTAINER))
+		errx(1, "VFIO_GROUP_UNSET_CONTAINER: %m");
+	expect_more("no IOMMU again", before, EXTERNAL_PAGES);
+	external(device, "unpinned at the end", at, false);
+	expect_more("unpinned at the end", before, 0);
+	expect_unmap("all", IOVA_BASE, size, size);
+	close(device);
+}
+
+/*
  * How often: by the kernel's own trace events, and a probe on the one function
  * that takes references on what a page table maps.
  */
@@ -1113,6 +1182,7 @@ static const struct test {
 	{ "second", test_second },
 	{ "kill", test_kill },
 	{ "bar", test_bar },
+	{ "external", test_external },
 	{ "counts", test_counts },
 	{ "hold", test_hold },
 	{ "loop", test_loop },
@@ -1123,7 +1193,8 @@ static void usage(void)
 	fputs("vfio-leaf -g GROUP -d DEVICE [-G GROUP -D DEVICE] [-b GROUP -B DEVICE] TEST\n"
 	      "  -g, -d  an edu device\n"
 	      "  -G, -D  another one, for the test \"second\"\n"
-	      "  -b, -B  a device with a large BAR 2, for the test \"bar\"\n"
+	      "  -b, -B  a device with a large BAR 2, for the test \"bar\",\n"
+	      "          or one without an IOMMU, for \"external\"\n"
 	      "TEST is one of", stderr);
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
 		fprintf(stderr, " %s", tests[i].name);
@@ -1135,12 +1206,11 @@ int main(int argc, char **argv)
 {
 	int opt, iommu = VFIO_TYPE1v2_IOMMU;
 	const struct test *test = NULL;
-	const char *group = NULL;
 
 	while ((opt = getopt(argc, argv, "g:d:G:D:b:B:")) != -1) {
 		switch (opt) {
 		case 'g':
-			group = optarg;
+			group1 = optarg;
 			break;
 		case 'd':
 			bdf = optarg;
@@ -1164,17 +1234,20 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(tests) && optind == argc - 1; i++)
 		if (!strcmp(argv[optind], tests[i].name))
 			test = &tests[i];
-	if (!test || !group || !bdf)
+	if (!test || !group1 || !bdf)
 		usage();
 	if (test->fn == test_second && (!group2 || !bdf2))
 		errx(2, "%s needs a second device: -G, -D", test->name);
-	if (test->fn == test_bar && (!group3 || !bdf3))
-		errx(2, "%s needs a device with a BAR: -b, -B", test->name);
+	if ((test->fn == test_bar || test->fn == test_external) &&
+	    (!group3 || !bdf3))
+		errx(2, "%s needs another kind of device: -b, -B", test->name);
 	if (test->fn == test_unmap_v1)
 		iommu = VFIO_TYPE1_IOMMU;
 
-	lab_open(&lab, "/dev/vfio/vfio", iommu, group);
-	lab_open_edu(&lab, bdf);
+	lab_open(&lab, "/dev/vfio/vfio", iommu,
+		 test->fn == test_external ? group3 : group1);
+	if (test->fn != test_external)
+		lab_open_edu(&lab, bdf);
 	test->fn();
 	return failures != 0;
 }

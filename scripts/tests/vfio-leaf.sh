@@ -85,6 +85,12 @@ stop_holding() {
 	[ "$(pinned)" = "$before" ]
 }
 
+# Pins of a device without an IOMMU
+external() {
+	vfio-leaf -g "$GROUP" -d "$EDU" -b "$(basename "$(readlink /sys/devices/platform/pinner/iommu_group)")" \
+		-B pinner external
+}
+
 setup_thp
 bind_vfio 0x1af4 0x1110
 # Word splitting is wanted.
@@ -101,12 +107,16 @@ for test in thp 4k fragmented remapped ptes vmas hugetlb2m hugetlb1g \
 	zero-page unshare refused rlimit unmap-v2 unmap-v1 bar; do
 	t "$test" leaf $test
 done
+t "a device that pins loads" insmod /lab/pinner.ko
+t "its pins" external
 for batch in 1 512; do
 	echo $batch >$PIN_BATCH
 	for test in thp remapped vmas hugetlb2m refused rlimit bar; do
 		t "pin_batch=$batch: $test" leaf $test
 	done
+	t "pin_batch=$batch: pins of a device" external
 done
+t "that device unloads" rmmod pinner
 echo 0 >$PIN_BATCH
 leaf_said "how often" counts
 hugetlb_pool hugetlb2m 0
