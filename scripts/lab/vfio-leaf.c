@@ -1051,11 +1051,11 @@ static struct counts counts(void)
 	while (fgets(line, sizeof(line), f)) {
 		if (line[0] == '#')
 			continue;
-		c.grabs += strstr(line, " grab: ") != NULL;
+		c.grabs += !!strstr(line, " grab: ");
 		c.write_locks += strstr(line, "mmap_lock_start_locking: ") &&
 				 strstr(line, "write=true");
-		c.maps += strstr(line, " map: ") != NULL;
-		c.unmaps += strstr(line, " unmap: ") != NULL;
+		c.maps += !!strstr(line, " map: ");
+		c.unmaps += !!strstr(line, " unmap: ");
 	}
 	fclose(f);
 	trace_write("trace", "\n");
