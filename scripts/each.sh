@@ -23,15 +23,21 @@ at() {
 	git -C "$src" checkout -q --detach "$1"
 }
 
-# The files this configuration compiles
-mapfile -t touched < <(git -C $linux diff --name-only --diff-filter=AM base series -- '*.c' |
+# The files this configuration compiles, and those that only arm64 has
+mapfile -t all < <(git -C $linux diff --name-only --diff-filter=AM base series -- '*.c' |
 	grep -E '^(arch/x86|block|crypto|drivers|fs|init|ipc|kernel|lib|mm|net|virt)/')
+arm64='^drivers/iommu/(arm/|io-pgtable-arm)'
+mapfile -t touched < <(printf '%s\n' "${all[@]}" | grep -vE "$arm64")
+mapfile -t touched_arm64 < <(printf '%s\n' "${all[@]}" | grep -E "$arm64|^mm/gup|^drivers/vfio/")
 mapfile -t dirs < <(dirname "${touched[@]}" | sort -u)
+# More than the lab has, so that all of them are compiled
+options=(-e AMD_IOMMU)
 
 configure() {
 	scripts/kmake.sh -C "$src" O="$out" allnoconfig &&
 		(cd "$src" && scripts/kconfig/merge_config.sh -m -O "$out" "$out/.config" \
-			"$OLDPWD/scripts/lab/lab.config" "$OLDPWD/Kconfig.fragment") &&
+			"$OLDPWD/scripts/lab/lab.config" "$OLDPWD/Kconfig.fragment" &&
+			scripts/config --file "$out/.config" "${options[@]}") &&
 		scripts/kmake.sh -C "$src" O="$out" olddefconfig
 }
 
@@ -74,6 +80,24 @@ build_without() {
 		>"$out/build.log" 2>&1 || { tail -n 20 "$out/build.log"; return 1; }
 }
 
+# What is left, from the last one, for that architecture
+build_arm64() {
+	local make=(scripts/kmake.sh -C "$src" O="$out-arm64" ARCH=arm64
+		CROSS_COMPILE=aarch64-linux-gnu- CC="ccache aarch64-linux-gnu-gcc" -j"$(nproc)")
+	local options=() o
+	for o in PCI IOMMU_SUPPORT ARM_SMMU_V3 IOMMUFD VFIO VFIO_CONTAINER VFIO_IOMMU_TYPE1 VFIO_PCI \
+		TRANSPARENT_HUGEPAGE HUGETLBFS CMA MIGRATION COMPACTION PAGE_REPORTING PAGE_PREZERO MODULES; do
+		options+=(-e "$o")
+	done
+	mkdir -p "$out-arm64"
+	{
+		"${make[@]}" allnoconfig &&
+			"$src/scripts/config" --file "$out-arm64/.config" "${options[@]}" &&
+			"${make[@]}" olddefconfig &&
+			"${make[@]}" KCFLAGS=-Werror "${touched_arm64[@]/%.c/.o}"
+	} >"$out/build.log" 2>&1 || { tail -n 20 "$out/build.log"; return 1; }
+}
+
 at base
 t "the kernel before the series is configured" configure
 messages "${touched[@]}" >"$out/base-messages"
@@ -83,4 +107,5 @@ for commit in $(git -C $linux rev-list --reverse base..series); do
 done
 t "no new message from gcc W=1, kernel-doc or sparse" no_new_messages
 t "builds without CONFIG_PAGE_PREZERO" build_without
+t "builds for arm64" build_arm64
 finish
