@@ -3,17 +3,19 @@
 
 # The kernel that "make module" builds for
 KDIR ?= build/lab
-# GiB to map, repeats, counted time, kinds of memory, more kernel command line
-# (demo and bench)
+# GiB to map, repeats, counted time, kinds of memory, more kernel command line,
+# values of pin_batch, through iommufd too (demo and bench)
 N ?= 4
 REPEAT ?= 1
 ICOUNT ?=
 BACKINGS ?=
 APPEND ?=
+PIN_BATCH ?=
+IOMMUFD ?=
 # How long to soak
 MINUTES ?= 10
 
-export N REPEAT ICOUNT BACKINGS APPEND
+export N REPEAT ICOUNT BACKINGS APPEND PIN_BATCH IOMMUFD
 
 # One at a time: every step uses all CPUs by itself.
 .NOTPARALLEL:
@@ -50,11 +52,11 @@ module: $(if $(filter build/lab,$(KDIR)),kernel) ## build module/prezero.ko (KDI
 
 .PHONY: module-lab
 module-lab: kernel
-	@scripts/modules.sh lab module
+	@scripts/modules.sh lab module scripts/lab/pinner
 
 .PHONY: module-debug
 module-debug: kernel-debug
-	@scripts/modules.sh debug module kunit
+	@scripts/modules.sh debug module kunit scripts/lab/pinner
 
 .PHONY: patches
 patches: ## write build/linux's branch "series" to patches/
@@ -73,7 +75,7 @@ demo: module-lab ## map N GiB for a device without and with prezero, one table (
 	@scripts/lab/demo.sh lab
 
 .PHONY: bench
-bench: module-lab kernel-stock ## the same beside the unpatched kernel, medians (REPEAT=5; ICOUNT=1: counted time)
+bench: module-lab kernel-stock ## the same beside the unpatched kernel, medians (REPEAT=5; ICOUNT=1: counted time; PIN_BATCH="1 512"; IOMMUFD=1)
 	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),5) scripts/lab/demo.sh stock lab
 
 SOAK = scripts/lab/run.sh -s -m 4G -c 2 -a "kernelcore=2G hugetlb_cma=1G" -t $$(($(MINUTES) * 60 + 400))

@@ -38,8 +38,7 @@ if grep -qE '^Subject: \[PATCH\] (fixup|squash|amend)!' "$new"/*.patch; then
 fi
 
 if [ -n "$check" ]; then
-	# patches/vfio/ is in preparation, and not in the series yet
-	diff -rq -x vfio "$new" "$out" && exit 0
+	diff -rq "$new" "$out" && exit 0
 	echo "patches: patches/ is not what $tree holds: run 'make patches'" >&2
 	exit 1
 fi

@@ -7,7 +7,9 @@
 #   N         GiB to map (4); the VM has three times that
 #   REPEAT    how often (1); the kernels take turns, the table has medians
 #   ICOUNT    set: counted time instead of wall time
-#   BACKINGS  which memory (thp 4k memfd)
+#   BACKINGS  which memory (thp 4k memfd; hugetlb2m hugetlb1g 4kfrag)
+#   PIN_BATCH values of that parameter to compare with its default (1 512)
+#   IOMMUFD   set: also through iommufd's version of the container
 #   APPEND    more kernel command line; "init_on_alloc=1" is Debian's default
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -22,11 +24,18 @@ trap 'rm -f "$rows"' EXIT
 
 timing=(-p -a "${APPEND:-}")
 [ -z "${ICOUNT:-}" ] || timing+=(-i)
-limit=$((120 + 60 * n * ${#backings[@]}))
+limit=$((120 + 60 * n * ${#backings[@]} * (1 + $(wc -w <<<"${PIN_BATCH:-} ${IOMMUFD:-}"))))
 for ((r = 1; r <= repeat; r++)); do
 	for kernel in "${kernels[@]}"; do
 		modes="off on"
-		[ "$kernel" != stock ] || modes=off
+		if [ "$kernel" = stock ]; then
+			modes=off
+		else
+			for batch in ${PIN_BATCH:-}; do
+				modes="$modes pin_batch=$batch"
+			done
+		fi
+		[ -z "${IOMMUFD:-}" ] || modes="$modes iommufd"
 		echo "$kernel kernel, $n GiB of ${backings[*]}, run $r of $repeat"
 		"$here/run.sh" -k "$kernel" -m "$((n * 3))G" "${timing[@]}" -t $limit \
 			-o "map-$kernel" "$here/map.sh" $((n << 10)) $r $r "$modes" \
@@ -44,10 +53,10 @@ echo
 jq -r -f "$here/table.jq" "$out" | awk -F'\t' '
 	NR == 1 {
 		for (i = 3; i <= NF; i++)
-			width[i] = length($i) > 7 ? length($i) + 2 : 9
+			width[i] = length($i) > 6 ? length($i) + 2 : 9
 	}
 	{
-		printf "%-10s %-12s", $1, $2
+		printf "%-9s %-17s", $1, $2
 		for (i = 3; i <= NF; i++)
 			printf "%*s", width[i], $i
 		print ""

@@ -70,21 +70,34 @@ progress() {
 	echo "# progress $*"
 }
 
-# Hand the edu device to vfio-pci.  Sets EDU (address) and GROUP.
-bind_edu() {
-	EDU=
-	for edu_dev in /sys/bus/pci/devices/*; do
-		[ "$(cat "$edu_dev/vendor" "$edu_dev/device" | tr '\n' ' ')" = "0x1234 0x11e8 " ] || continue
-		EDU=${edu_dev##*/}
+# bind_vfio VENDOR DEVICE: hand all of these devices to vfio-pci, and set BOUND to
+# their "ADDRESS GROUP"s, one per line.
+bind_vfio() {
+	BOUND=
+	for bind_dev in /sys/bus/pci/devices/*; do
+		[ "$(cat "$bind_dev/vendor" "$bind_dev/device" | tr '\n' ' ')" = "$1 $2 " ] || continue
+		bind_addr=${bind_dev##*/}
+		echo vfio-pci >"$bind_dev/driver_override"
+		[ -e "$bind_dev/driver" ] || echo "$bind_addr" >/sys/bus/pci/drivers_probe
+		[ "$(basename "$(readlink "$bind_dev/driver")")" = vfio-pci ] ||
+			die "$bind_addr does not bind to vfio-pci: the kernel needs CONFIG_VFIO_PCI=y"
+		[ -e "$bind_dev/iommu_group" ] ||
+			die "$bind_addr has no IOMMU group: boot with intel_iommu=on"
+		BOUND="$BOUND$bind_addr $(basename "$(readlink "$bind_dev/iommu_group")")
+"
 	done
-	[ -n "$EDU" ] || die "no edu device: start QEMU with -device edu"
-	edu_dev=/sys/bus/pci/devices/$EDU
-	echo vfio-pci >"$edu_dev/driver_override"
-	[ -e "$edu_dev/driver" ] || echo "$EDU" >/sys/bus/pci/drivers_probe
-	[ "$(basename "$(readlink "$edu_dev/driver")")" = vfio-pci ] ||
-		die "$EDU does not bind to vfio-pci: the kernel needs CONFIG_VFIO_PCI=y"
-	[ -e "$edu_dev/iommu_group" ] || die "$EDU has no IOMMU group: boot with intel_iommu=on"
-	GROUP=$(basename "$(readlink "$edu_dev/iommu_group")")
+}
+
+# Hand the edu devices to vfio-pci.  Sets EDU (address) and GROUP to the first,
+# and EDU2 and GROUP2 to the second if there is one.
+bind_edu() {
+	bind_vfio 0x1234 0x11e8
+	[ -n "$BOUND" ] || die "no edu device: start QEMU with -device edu"
+	# Word splitting is wanted.
+	# shellcheck disable=SC2086
+	set -- $BOUND
+	# shellcheck disable=SC2034
+	EDU=$1 GROUP=$2 EDU2=${3:-} GROUP2=${4:-}
 }
 
 # map_row BACKING BYTES [ARG...]: one run of vfio-map; its row, or why not.

@@ -1,9 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# In the lab: map memory for DMA with each backing, without and with prezero,
-# and print one JSON row per map.  make demo and make bench tabulate them.
+# In the lab: map memory for DMA with each backing in each mode, and print one
+# JSON row per map.  make demo and make bench tabulate them.
 #
-# usage: map.sh SIZE-IN-MIB FIRST-REPEAT LAST-REPEAT "off|on|off on" BACKING...
+# usage: map.sh SIZE-IN-MIB FIRST-REPEAT LAST-REPEAT "MODE..." BACKING...
+#   off, on      without and with prezero
+#   pin_batch=N  without, and that parameter of vfio/type1
+#   iommufd      without, through iommufd's version of the container
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -13,11 +16,17 @@ last=$3
 modes=$4
 shift 4
 
+PIN_BATCH=/sys/module/vfio_iommu_type1/parameters/pin_batch
+
+# one_row BACKING REPEAT [ARG...]
 one_row() {
 	hugetlb_pool "$1" $((mib << 20))
-	map_row "$1" "${mib}M" -n "$2" >/tmp/row
+	row_backing=$1
+	row_repeat=$2
+	shift 2
+	map_row "$row_backing" "${mib}M" -n "$row_repeat" "$@" >/tmp/row
 	rc=$?
-	hugetlb_pool "$1" 0
+	hugetlb_pool "$row_backing" 0
 	return "$rc"
 }
 
@@ -38,8 +47,17 @@ while [ "$repeat" -le "$last" ]; do
 			elif [ -d "$PREZERO" ]; then
 				prezero_off
 			fi
-			progress 0 "mapping $mib MiB of $backing, prezero $mode"
-			t "$backing prezero $mode repeat $repeat" one_row "$backing" "$repeat" &&
+			batch=0
+			through=
+			case $mode in
+			pin_batch=*) batch=${mode#*=} ;;
+			iommufd) through=-f ;;
+			esac
+			[ ! -e $PIN_BATCH ] || echo "$batch" >$PIN_BATCH
+			progress 0 "mapping $mib MiB of $backing, $mode"
+			# No option is no argument.
+			# shellcheck disable=SC2086
+			t "$backing $mode repeat $repeat" one_row "$backing" "$repeat" $through &&
 				cat /tmp/row
 		done
 	done

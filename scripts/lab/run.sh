@@ -17,10 +17,11 @@ usage() {
 	  -t SECONDS  time limit (default 120)
 	  -a ARGS     more kernel command line
 	  -q ARGS     more QEMU arguments
+	  -d          more devices: a second edu, and one with a BAR of 1 GiB
 	  -p          touch all of the VM's memory first: for anything timed
 	  -i          counted time: one CPU, one instruction is one nanosecond
 	  -u          nothing is timed: use KVM if it works here
-	  -d SIZE     a blank disk, /dev/vda
+	  -D SIZE     a blank disk, /dev/vda
 	  -s          put stress-ng in
 	  -o NAME     name of the run (default: SCRIPT-NAME of kernel)
 	  -M NAME     with the modules built for kernel NAME (default: its own)
@@ -30,8 +31,8 @@ usage() {
 }
 
 kernel=lab mem=1G cpus=2 nodes=1 limit=120 append='' qemu_args='' prealloc=off
-icount='' untimed='' stress='' name='' verbose='' mods='' disk=''
-while getopts k:m:c:n:t:a:q:d:piuso:M:v opt; do
+icount='' untimed='' stress='' name='' verbose='' mods='' disk='' devices=''
+while getopts k:m:c:n:t:a:q:D:dpiuso:M:v opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	m) mem=$OPTARG ;;
@@ -40,7 +41,8 @@ while getopts k:m:c:n:t:a:q:d:piuso:M:v opt; do
 	t) limit=$OPTARG ;;
 	a) append=$OPTARG ;;
 	q) qemu_args=$OPTARG ;;
-	d) disk=$OPTARG ;;
+	D) disk=$OPTARG ;;
+	d) devices=1 ;;
 	p) prealloc=on ;;
 	i) icount=1 ;;
 	u) untimed=1 ;;
@@ -125,7 +127,7 @@ part() {
 tool() {
 	local out
 	out=$build/tools/$(basename "$1" .c)
-	[ "$out" -nt "$1" ] ||
+	{ [ "$out" -nt "$1" ] && [ "$out" -nt "$here/vfio-lab.h" ]; } ||
 		gcc -O2 -Wall -Wextra -Werror -static -o "$out" "$1"
 	cp "$out" "$dir/tree/lab/"
 }
@@ -143,6 +145,7 @@ modules() {
 modules module "$dir/tree/lab"
 modules kunit "$dir/tree/lab/kunit"
 modules scripts/lab/cost "$dir/tree/lab"
+modules scripts/lab/pinner "$dir/tree/lab"
 {
 	printf 'exec sh /lab/%q' "$(basename "$script")"
 	[ $# -eq 0 ] || printf ' %q' "$@"
@@ -195,6 +198,11 @@ fi
 if [ -n "$disk" ]; then
 	truncate -s "$disk" "$dir/disk" || fail "no disk of size $disk: give it in bytes or with M or G"
 	qemu+=(-drive "file=$dir/disk,if=virtio,format=raw,cache=unsafe")
+fi
+if [ -n "$devices" ]; then
+	qemu+=(-device "edu,dma_mask=0xffffffffffffffff"
+		-object "memory-backend-ram,id=bar,size=1G,share=on"
+		-device "ivshmem-plain,memdev=bar")
 fi
 # The user's own are last, and split at spaces.
 # shellcheck disable=SC2206

@@ -7,23 +7,26 @@ def median: sort | if length % 2 == 1 then .[(length - 1) / 2]
 def fixed($digits): . * pow(10; $digits) | round | tostring
 	| (if length <= $digits then ("0" * ($digits + 1 - length)) + . else . end)
 	| if $digits == 0 then . else .[:-$digits] + "." + .[-$digits:] end;
-def variant: if .kernel == "unpatched" then "unpatched"
-	elif .prezero then "prezero on" else "prezero off" end;
-def rank: {"unpatched": 0, "prezero off": 1, "prezero on": 2}[.];
+# Three digits at least, of whatever size
+def seconds: fixed(if . < 0.1 then 6 else 3 end);
+def variant: if .kernel == "unpatched" then if .iommufd then "unpatched iommufd" else "unpatched" end
+	elif .iommufd then "iommufd"
+	elif .prezero then "prezero on"
+	elif (.pin_batch // 0) != 0 then "pin_batch=\(.pin_batch)"
+	else "prezero off" end;
+def rank: if startswith("unpatched") then 0 elif startswith("prezero off") then 1
+	elif startswith("prezero on") then 2 else 3 end;
 
-["memory", "kernel", "map s", "ns/4K", "faster", "remap s", "unmap s", "zeroed %", "runs"],
-(["thp", "4k", "memfd", "hugetlb2m", "hugetlb1g"] as $order
+["memory", "kernel", "map s", "faster", "remap s", "faster", "unmap s", "faster", "zeroed %", "runs"],
+(["thp", "4k", "4kfrag", "memfd", "hugetlb2m", "hugetlb1g"] as $order
 | group_by(.backing) | sort_by(.[0].backing as $b | $order | index($b))[]
-| group_by(variant) | sort_by(.[0] | variant | rank)
-| (.[0] | map(.map_s) | median) as $first
-| .[]
-| (map(.map_s) | median) as $map
-| [ .[0].backing, (.[0] | variant),
-    ($map | fixed(3)),
-    ($map * 1e9 / (.[0].bytes / 4096) | fixed(0)),
-    ($first / $map | fixed(1)) + "x",
-    (map(.remap_s) | median | fixed(3)),
-    (map(.unmap_s) | median | fixed(3)),
-    (if .[0].zeroed_pct == null then "-" else map(.zeroed_pct) | median | fixed(1) end),
-    (length | tostring) ])
+| group_by(variant) | sort_by(.[0] | variant | [rank, .])
+| .[0] as $base
+| .[] as $rows
+| def column(get): ($rows | map(get) | median) as $t
+	| ($t | seconds), (($base | map(get) | median) / $t | fixed(1)) + "x";
+[ $rows[0].backing, ($rows[0] | variant),
+    column(.map_s), column(.remap_s), column(.unmap_s),
+    (if $rows[0].zeroed_pct == null then "-" else $rows | map(.zeroed_pct) | median | fixed(1) end),
+    ($rows | length | tostring) ])
 | @tsv

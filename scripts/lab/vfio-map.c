@@ -17,50 +17,13 @@
  * Prints one JSON row on success; on failure nothing, and what to do on stderr.
  */
 #define _GNU_SOURCE
-#include <err.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <linux/memfd.h>
-#include <linux/pci_regs.h>
-#include <linux/vfio.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "vfio-lab.h"
 
 #define fallthrough	__attribute__((fallthrough))
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
-
-#define SZ_4K		0x1000ULL
-#define SZ_2M		0x200000ULL
-#define SZ_1G		0x40000000ULL
-
-/* Above the MSI window at 0xfee00000, which type1 refuses, and 1G aligned. */
-#define IOVA_BASE	0x100000000ULL
-
-/* The edu device, see docs/specs/edu.txt in QEMU */
-#define EDU_ID		0x00
-#define EDU_DMA_SRC	0x80
-#define EDU_DMA_DST	0x88
-#define EDU_DMA_CNT	0x90
-#define EDU_DMA_CMD	0x98
-#define EDU_CMD_RUN	0x1
-#define EDU_CMD_TO_RAM	0x2
-#define EDU_BUF		0x40000ULL
-/*
- * The buffer is 4 KiB, but QEMU before 9.1 aborts on a transfer that ends
- * exactly at its end: move half a page at a time.
- */
-#define EDU_CHUNK	2048ULL
-/* The engine answers after 100 ms; ten seconds is a loaded machine. */
-#define EDU_TIMEOUT_S	10.0
 
 struct backing {
 	const char *name;
@@ -68,29 +31,17 @@ struct backing {
 	bool memfd;
 	int map_flags;
 	int advice;		/* 0 when there is none to give */
+	bool fragmented;	/* touched before, and no two pages adjacent */
 };
 
 static const struct backing backings[] = {
-	{ "thp",	SZ_2M, false, 0, MADV_HUGEPAGE },
-	{ "4k",		SZ_2M, false, 0, MADV_NOHUGEPAGE },
-	{ "memfd",	SZ_2M, true,  0, MADV_HUGEPAGE },
-	{ "hugetlb2m",	SZ_2M, false, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), 0 },
-	{ "hugetlb1g",	SZ_1G, false, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), 0 },
+	{ "thp",	SZ_2M, false, 0, MADV_HUGEPAGE, false },
+	{ "4k",		SZ_2M, false, 0, MADV_NOHUGEPAGE, false },
+	{ "4kfrag",	SZ_2M, false, 0, MADV_NOHUGEPAGE, true },
+	{ "memfd",	SZ_2M, true,  0, MADV_HUGEPAGE, false },
+	{ "hugetlb2m",	SZ_2M, false, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), 0, false },
+	{ "hugetlb1g",	SZ_1G, false, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), 0, false },
 };
-
-struct lab {
-	int container;
-	int device;
-	volatile __u8 *edu;
-};
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
 
 static bool read_line(const char *path, char *buf, int len)
 {
@@ -102,21 +53,6 @@ static bool read_line(const char *path, char *buf, int len)
 	ok = fgets(buf, len, f);
 	fclose(f);
 	return ok;
-}
-
-/* A "name number" line of a file in /proc */
-static bool read_counter(const char *path, const char *name, __u64 *val)
-{
-	char line[256], key[64];
-	FILE *f = fopen(path, "re");
-	bool found = false;
-
-	if (!f)
-		errx(1, "open %s: %m: mount proc on /proc", path);
-	while (!found && fgets(line, sizeof(line), f))
-		found = sscanf(line, "%63s %llu", key, val) == 2 && !strcmp(key, name);
-	fclose(f);
-	return found;
 }
 
 /* Pages served without clearing; false if the kernel lacks the series */
@@ -133,104 +69,11 @@ static bool prezero_enabled(void)
 	       (buf[0] == '1' || buf[0] == 'Y');
 }
 
-static __u32 edu_read(struct lab *lab, int reg)
-{
-	return *(volatile __u32 *)(lab->edu + reg);
-}
-
-static void edu_write(struct lab *lab, int reg, __u64 val)
-{
-	*(volatile __u64 *)(lab->edu + reg) = val;
-}
-
-static void edu_dma(struct lab *lab, __u64 iova, bool to_ram)
-{
-	double end = now() + EDU_TIMEOUT_S;
-
-	edu_write(lab, EDU_DMA_SRC, to_ram ? EDU_BUF : iova);
-	edu_write(lab, EDU_DMA_DST, to_ram ? iova : EDU_BUF);
-	edu_write(lab, EDU_DMA_CNT, EDU_CHUNK);
-	edu_write(lab, EDU_DMA_CMD, EDU_CMD_RUN | (to_ram ? EDU_CMD_TO_RAM : 0));
-	while (edu_read(lab, EDU_DMA_CMD) & EDU_CMD_RUN) {
-		if (now() > end)
-			errx(1, "the edu device did not finish a transfer at IOVA %#llx in %.0f s",
-			     iova, EDU_TIMEOUT_S);
-		usleep(1000);
-	}
-}
-
-static void open_device(struct lab *lab, const char *group, const char *device)
-{
-	struct vfio_region_info bar = {
-		.argsz = sizeof(bar), .index = VFIO_PCI_BAR0_REGION_INDEX };
-	struct vfio_region_info cfg = {
-		.argsz = sizeof(cfg), .index = VFIO_PCI_CONFIG_REGION_INDEX };
-	struct vfio_group_status status = { .argsz = sizeof(status) };
-	char path[64];
-	__u16 cmd;
-	int fd;
-
-	lab->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-	if (lab->container < 0)
-		errx(1,
-		     "open /dev/vfio/vfio: %m: the kernel needs CONFIG_VFIO_CONTAINER=y, and you root");
-	if (!ioctl(lab->container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU))
-		errx(1,
-		     "VFIO_CHECK_EXTENSION: no type1v2 IOMMU: the kernel needs CONFIG_VFIO_IOMMU_TYPE1");
-
-	snprintf(path, sizeof(path), "/dev/vfio/%s", group);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		errx(1,
-		     "open %s: %m: bind the device to vfio-pci (driver_override), and boot with intel_iommu=on",
-		     path);
-	if (ioctl(fd, VFIO_GROUP_GET_STATUS, &status))
-		errx(1, "VFIO_GROUP_GET_STATUS: %m");
-	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
-		errx(1, "group %s is not viable: bind every device in it to vfio-pci",
-		     group);
-	if (ioctl(fd, VFIO_GROUP_SET_CONTAINER, &lab->container))
-		errx(1, "VFIO_GROUP_SET_CONTAINER: %m: is another program using group %s?",
-		     group);
-	if (ioctl(lab->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
-		errx(1,
-		     "VFIO_SET_IOMMU: %m: interrupt remapping is missing? (-device intel-iommu,intremap=on)");
-
-	lab->device = ioctl(fd, VFIO_GROUP_GET_DEVICE_FD, device);
-	if (lab->device < 0)
-		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m: is it in group %s?",
-		     device, group);
-	if (ioctl(lab->device, VFIO_DEVICE_GET_REGION_INFO, &bar) ||
-	    ioctl(lab->device, VFIO_DEVICE_GET_REGION_INFO, &cfg))
-		errx(1, "VFIO_DEVICE_GET_REGION_INFO: %m");
-
-	/* vfio-pci hands the device over with bus mastering off */
-	if (pread(lab->device, &cmd, 2, cfg.offset + PCI_COMMAND) != 2)
-		errx(1, "read the PCI command register: %m");
-	cmd |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-	if (pwrite(lab->device, &cmd, 2, cfg.offset + PCI_COMMAND) != 2)
-		errx(1, "write the PCI command register: %m");
-
-	lab->edu = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED,
-			lab->device, bar.offset);
-	if (lab->edu == MAP_FAILED)
-		errx(1, "mmap of BAR 0: %m");
-	if ((edu_read(lab, EDU_ID) & 0xff) != 0xed)
-		errx(1, "%s is not an edu device (id %#x): add -device edu to QEMU",
-		     device, edu_read(lab, EDU_ID));
-}
-
 /* An aligned region of which nothing has been touched */
 static __u8 *reserve(const struct backing *b, __u64 bytes)
 {
 	int flags = MAP_FIXED | MAP_NORESERVE | b->map_flags, fd = -1;
-	__u8 *mem;
-
-	mem = mmap(NULL, bytes + b->align, PROT_NONE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mem == MAP_FAILED)
-		errx(1, "mmap of %llu bytes of address space: %m", bytes);
-	mem = (__u8 *)(((uintptr_t)mem + b->align - 1) & ~(b->align - 1));
+	__u8 *mem = reserve_space(bytes, b->align);
 
 	if (b->memfd) {
 		fd = syscall(SYS_memfd_create, "vfio-map", MFD_CLOEXEC);
@@ -250,6 +93,22 @@ static __u8 *reserve(const struct backing *b, __u64 bytes)
 	if (b->advice && madvise(mem, bytes, b->advice))
 		errx(1, "madvise: %m: the kernel needs CONFIG_TRANSPARENT_HUGEPAGE=y");
 	return mem;
+}
+
+/*
+ * Touch the pages of @mem in turn with those of other memory, so that the next
+ * one is never where the last one ends.
+ */
+static void fragment(__u8 *mem, __u64 bytes)
+{
+	const struct backing other = { .name = "4k", .align = SZ_2M,
+				       .advice = MADV_NOHUGEPAGE };
+	volatile __u8 *a = mem, *b = reserve(&other, bytes);
+
+	for (__u64 i = 0; i < bytes; i += SZ_4K) {
+		a[i] = 0;
+		b[i] = 0;
+	}
 }
 
 static double dma_map(struct lab *lab, __u8 *mem, __u64 bytes)
@@ -307,14 +166,6 @@ static void dirty(__u8 *mem, __u64 bytes)
 {
 	for (__u64 i = 0; i < bytes; i += 8)
 		*(__u64 *)(mem + i) = ~i;
-}
-
-static void fill(__u8 *p, __u32 seed)
-{
-	for (__u64 i = 0; i < EDU_CHUNK; i += 4) {
-		seed = seed * 1664525 + 1013904223;
-		memcpy(p + i, &seed, 4);
-	}
 }
 
 /*
@@ -410,11 +261,12 @@ static __u64 parse_size(const char *s)
 
 static void usage(void)
 {
-	fputs("vfio-map -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE [-k KERNEL] [-n REPEAT] [-ux]\n"
-	      "  -b  thp, 4k, memfd, hugetlb2m or hugetlb1g\n"
+	fputs("vfio-map -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE [-k KERNEL] [-n REPEAT] [-fux]\n"
+	      "  -b  thp, 4k, 4kfrag, memfd, hugetlb2m or hugetlb1g\n"
 	      "  -s  how much to map: a multiple of 2M (of 1G for hugetlb1g)\n"
 	      "  -k  the row's \"kernel\" (default: by /proc/vmstat)\n"
 	      "  -n  the row's \"repeat\" (default 1)\n"
+	      "  -f  through iommufd's version of the container\n"
 	      "  -u  also let the device try to write after the unmap (the IOMMU logs the fault)\n"
 	      "  -x  take huge pages or not, as memory comes\n",
 	      stderr);
@@ -424,6 +276,7 @@ static void usage(void)
 int main(int argc, char **argv)
 {
 	const char *group = NULL, *device = NULL, *kernel = NULL;
+	const char *container = "/dev/vfio/vfio";
 	const struct backing *b = NULL;
 	double map_s, remap_s, unmap_s;
 	bool prezero, patched, stale = false, any = false;
@@ -433,7 +286,7 @@ int main(int argc, char **argv)
 	char pin_batch[32];
 	__u8 *mem;
 
-	while ((opt = getopt(argc, argv, "g:d:b:s:k:n:ux")) != -1) {
+	while ((opt = getopt(argc, argv, "g:d:b:s:k:n:fux")) != -1) {
 		switch (opt) {
 		case 'g':
 			group = optarg;
@@ -457,6 +310,9 @@ int main(int argc, char **argv)
 		case 'n':
 			repeat = atoi(optarg);
 			break;
+		case 'f':
+			container = "/dev/iommu";
+			break;
 		case 'u':
 			stale = true;
 			break;
@@ -470,8 +326,11 @@ int main(int argc, char **argv)
 	if (!group || !device || !b || !bytes || bytes % b->align || optind != argc)
 		usage();
 
-	open_device(&lab, group, device);
+	lab_open(&lab, container, VFIO_TYPE1v2_IOMMU, group);
+	lab_open_edu(&lab, device);
 	mem = reserve(b, bytes);
+	if (b->fragmented)
+		fragment(mem, bytes);
 	prezero = prezero_enabled();
 
 	patched = prezero_hits(&before);
@@ -502,7 +361,8 @@ int main(int argc, char **argv)
 
 	printf("{\"kernel\":\"%s\",\"prezero\":%s,\"pin_batch\":%s,",
 	       kernel, prezero ? "true" : "false", pin_batch);
-	printf("\"backing\":\"%s\",\"bytes\":%llu,", b->name, bytes);
+	printf("\"iommufd\":%s,\"backing\":\"%s\",\"bytes\":%llu,",
+	       strcmp(container, "/dev/iommu") ? "false" : "true", b->name, bytes);
 	printf("\"map_s\":%.6f,\"remap_s\":%.6f,\"unmap_s\":%.6f,\"zeroed_pct\":",
 	       map_s, remap_s, unmap_s);
 	if (patched) {

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A VFIO device without an IOMMU, such as mediated devices are, that does
+ * nothing but pin and unpin the pages it is told to: the ones among the
+ * kernel's samples pin none, and the others want hardware.
+ *
+ * Writing { IOVA, number of pages } pins them, or with ~IOVA unpins them.
+ */
+#include <linux/err.h>
+#include <linux/iommu.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/uaccess.h>
+#include <linux/vfio.h>
+
+#define PINNER_PAGES	32
+
+struct pinner {
+	struct vfio_device vdev;
+};
+
+static struct platform_device *pinner_pdev;
+static struct pinner *pinner;
+
+static ssize_t pinner_write(struct vfio_device *vdev, const char __user *buf,
+			    size_t count, loff_t *ppos)
+{
+	struct page *pages[PINNER_PAGES];
+	u64 order[2];
+	int ret;
+
+	if (count != sizeof(order) || copy_from_user(order, buf, sizeof(order)))
+		return -EFAULT;
+	if (order[1] > PINNER_PAGES)
+		return -EINVAL;
+	if ((s64)order[0] < 0) {
+		vfio_unpin_pages(vdev, ~order[0], order[1]);
+		return count;
+	}
+	ret = vfio_pin_pages(vdev, order[0], order[1], IOMMU_READ | IOMMU_WRITE,
+			     pages);
+
+	return ret < 0 ? ret : count;
+}
+
+/* User space unpins before it unmaps: there is nothing to stop using. */
+static void pinner_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
+{
+}
+
+static const struct vfio_device_ops pinner_ops = {
+	.name = "pinner",
+	.bind_iommufd = vfio_iommufd_emulated_bind,
+	.unbind_iommufd = vfio_iommufd_emulated_unbind,
+	.attach_ioas = vfio_iommufd_emulated_attach_ioas,
+	.detach_ioas = vfio_iommufd_emulated_detach_ioas,
+	.write = pinner_write,
+	.dma_unmap = pinner_dma_unmap,
+};
+
+static int __init pinner_init(void)
+{
+	int ret;
+
+	pinner_pdev = platform_device_register_simple("pinner", PLATFORM_DEVID_NONE,
+						      NULL, 0);
+	if (IS_ERR(pinner_pdev))
+		return PTR_ERR(pinner_pdev);
+
+	pinner = vfio_alloc_device(pinner, vdev, &pinner_pdev->dev, &pinner_ops);
+	if (IS_ERR(pinner)) {
+		ret = PTR_ERR(pinner);
+		goto unregister;
+	}
+	ret = vfio_register_emulated_iommu_dev(&pinner->vdev);
+	if (ret)
+		goto put;
+
+	return 0;
+
+put:
+	vfio_put_device(&pinner->vdev);
+unregister:
+	platform_device_unregister(pinner_pdev);
+
+	return ret;
+}
+module_init(pinner_init);
+
+static void __exit pinner_exit(void)
+{
+	vfio_unregister_group_dev(&pinner->vdev);
+	vfio_put_device(&pinner->vdev);
+	platform_device_unregister(pinner_pdev);
+}
+module_exit(pinner_exit);
+
+MODULE_DESCRIPTION("Lab: a VFIO device that pins pages");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,1253 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * vfio-leaf: is what VFIO_IOMMU_MAP_DMA mapped, pinned and charged exactly what
+ * it was asked for, however the memory is mapped in the process, and is nothing
+ * left of it afterwards, whatever went wrong in between?
+ *
+ * Three witnesses that vfio/type1 does not write itself:
+ *
+ *   the IOMMU's own page table, which the driver shows in debugfs, against
+ *     /proc/self/pagemap: each page, and the size of each entry;
+ *   nr_foll_pin_acquired - nr_foll_pin_released in /proc/vmstat;
+ *   VmLck in /proc/self/status.
+ *
+ * One test per call. What differs from what it should be goes to stdout, and
+ * makes the exit status 1. Nobody else may pin pages meanwhile.
+ */
+#define _GNU_SOURCE
+#include <getopt.h>
+#include <linux/capability.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "vfio-lab.h"
+
+#define PFN_MASK	0xffffffffff000ULL	/* of an IOMMU table entry */
+#define PAGEMAP_PRESENT	0x8000000000000000ULL
+#define PAGEMAP_PFN	0x007fffffffffffffULL
+
+static struct lab lab;
+static const char *group1, *bdf, *group2, *bdf2, *group3, *bdf3;
+static int failures;
+
+static void __printf(2, 3) expect(bool good, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (good)
+		return;
+	failures++;
+	printf("expected: ");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+}
+
+/*
+ * The witnesses
+ */
+
+/* Pages pinned, by anybody. Counters are per CPU: a write brings them home. */
+static long pinned(void)
+{
+	__u64 acquired = 0, released = 0;
+	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		errx(1, "/proc/sys/vm/stat_refresh: %m");
+	close(fd);
+	if (!read_counter("/proc/vmstat", "nr_foll_pin_acquired", &acquired) ||
+	    !read_counter("/proc/vmstat", "nr_foll_pin_released", &released))
+		errx(1, "no nr_foll_pin_* in /proc/vmstat");
+	return acquired - released;
+}
+
+/* Pages in locked_vm */
+static long charged(void)
+{
+	__u64 kib = 0;
+
+	if (!read_counter("/proc/self/status", "VmLck:", &kib))
+		errx(1, "no VmLck in /proc/self/status");
+	return kib / 4;
+}
+
+/* What is pinned and charged at a time, to compare with later */
+struct account {
+	long pinned;
+	long charged;
+};
+
+static struct account account(void)
+{
+	return (struct account){ pinned(), charged() };
+}
+
+static void expect_more(const char *what, struct account since, long pages)
+{
+	long p = pinned() - since.pinned, c = charged() - since.charged;
+
+	expect(p == pages && c == pages,
+	       "%s: %ld pages more pinned and charged, not %ld and %ld", what,
+	       pages, p, c);
+}
+
+static __u64 pfn_of(const void *addr)
+{
+	static int fd = -1;
+	__u64 entry = 0;
+
+	if (fd < 0)
+		fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (pread(fd, &entry, 8, (uintptr_t)addr / SZ_4K * 8) != 8)
+		errx(1, "/proc/self/pagemap: %m");
+	return entry & PAGEMAP_PRESENT ? entry & PAGEMAP_PFN : 0;
+}
+
+/**
+ * struct table - a piece of an IOMMU page table
+ * @root: address of its first page
+ * @pfn: what each 4K page of it is mapped to; to be freed
+ * @n4k: entries of that size
+ * @n2m: the same
+ * @n1g: the same
+ */
+struct table {
+	unsigned long long root;
+	__u64 *pfn;
+	unsigned long n4k;
+	unsigned long n2m;
+	unsigned long n1g;
+};
+
+static struct table read_table(const char *device, __u64 iova, __u64 size)
+{
+	struct table t = { .pfn = calloc(size / SZ_4K, 8) };
+	char path[128], line[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/debug/iommu/intel/%s/domain_translation_struct",
+		 device);
+	f = fopen(path, "re");
+	if (!f || !t.pfn)
+		errx(1, "%s: %m", path);
+	while (fgets(line, sizeof(line), f)) {
+		/* A page frame, then PML5E, PML4E, PDPE, PDE, PTE or fewer */
+		unsigned long long first, e[5], pages;
+		int n = sscanf(line, " %llx | %llx %llx %llx %llx %llx", &first,
+			       &e[0], &e[1], &e[2], &e[3], &e[4]) - 1;
+
+		if (n < 2) {
+			char *at = strstr(line, "@0x");
+
+			if (at)
+				t.root = strtoull(at + 1, NULL, 16);
+			continue;
+		}
+		while (n > 1 && !e[n - 1])
+			n--;
+		if (n == 5) {
+			pages = 1;
+			t.n4k++;
+		} else if (n == 4) {
+			pages = SZ_2M / SZ_4K;
+			t.n2m++;
+		} else {
+			pages = SZ_1G / SZ_4K;
+			t.n1g++;
+		}
+		for (__u64 i = 0; i < pages; i++) {
+			__u64 page = first + i - iova / SZ_4K;
+
+			if (page < size / SZ_4K)
+				t.pfn[page] = (e[n - 1] & PFN_MASK) / SZ_4K + i;
+			else
+				expect(false, "nothing mapped at %#llx",
+				       (first + i) * SZ_4K);
+		}
+	}
+	fclose(f);
+	return t;
+}
+
+static void expect_no_table(const char *what)
+{
+	struct table t = read_table(bdf, IOVA_BASE, SZ_4K);
+
+	expect(!t.n4k && !t.n2m && !t.n1g,
+	       "%s: no IOMMU entry, not %lu + %lu + %lu", what, t.n4k, t.n2m,
+	       t.n1g);
+	free(t.pfn);
+}
+
+/* The device has the very pages that the process has. */
+static struct table expect_table(const char *what, const char *device,
+				 const __u8 *mem, __u64 iova, __u64 size)
+{
+	struct table t = read_table(device, iova, size);
+
+	for (__u64 i = 0; i < size / SZ_4K; i++) {
+		__u64 pfn = pfn_of(mem + i * SZ_4K);
+
+		if (!pfn || t.pfn[i] != pfn) {
+			expect(false, "%s: page %llu is %#llx, not %#llx", what,
+			       i, pfn, t.pfn[i]);
+			break;
+		}
+	}
+	return t;
+}
+
+static void expect_same_pages(const char *what, const __u8 *mem, __u64 size)
+{
+	free(expect_table(what, bdf, mem, IOVA_BASE, size).pfn);
+}
+
+/*
+ * What is done
+ */
+
+static int dma_map_flags(const void *mem, __u64 iova, __u64 size, __u32 flags)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = flags,
+		.vaddr = (uintptr_t)mem,
+		.iova = iova,
+		.size = size,
+	};
+
+	return ioctl(lab.container, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
+}
+
+static int dma_map(const void *mem, __u64 iova, __u64 size)
+{
+	return dma_map_flags(mem, iova, size,
+			     VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE);
+}
+
+/* Returns how much was unmapped or -errno */
+static long dma_unmap(__u64 iova, __u64 size)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.iova = iova,
+		.size = size,
+	};
+
+	return ioctl(lab.container, VFIO_IOMMU_UNMAP_DMA, &unmap) ?
+		       -errno : (long)unmap.size;
+}
+
+static void expect_unmap(const char *what, __u64 iova, __u64 size, long want)
+{
+	long ret = dma_unmap(iova, size);
+
+	expect(ret == want, "%s: unmap says %ld, not %ld", what, want, ret);
+}
+
+static __u8 *map_at(__u8 *addr, __u64 size, int prot, int flags, int fd,
+		    off_t offset)
+{
+	__u8 *p = mmap(addr, size, prot, flags | MAP_FIXED, fd, offset);
+
+	if (p == MAP_FAILED)
+		errx(1, "mmap of %llu bytes: %m: are there enough huge pages?",
+		     size);
+	return p;
+}
+
+static __u8 *anon(__u64 size, int advice)
+{
+	__u8 *p = map_at(reserve_space(size, SZ_2M), size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (advice && madvise(p, size, advice))
+		errx(1, "madvise: %m");
+	return p;
+}
+
+static __u8 *touched(__u64 size, int advice)
+{
+	return memset(anon(size, advice), 1, size);
+}
+
+static void move_pages_to(__u8 *to, __u8 *from, __u64 size)
+{
+	if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
+		errx(1, "mremap: %m");
+}
+
+/*
+ * Layouts: ways for memory to be mapped in the process
+ */
+
+/* Carry data across the first bounds of physically contiguous runs. */
+static void check_bounds(const char *what, __u8 *mem, __u64 size)
+{
+	__u64 from = 0;
+	int n = 0;
+
+	for (__u64 i = SZ_4K; i < size && n < 3; i += SZ_4K) {
+		__u64 to = i - EDU_CHUNK / 2;
+
+		if (pfn_of(mem + i) == pfn_of(mem + i - SZ_4K) + 1)
+			continue;
+		fill(mem + from, i);
+		memset(mem + to, 0x5a, EDU_CHUNK);
+		edu_dma(&lab, IOVA_BASE + from, false);
+		edu_dma(&lab, IOVA_BASE + to, true);
+		expect(!memcmp(mem + from, mem + to, EDU_CHUNK),
+		       "%s: the device carries %#llx to %#llx", what, from, to);
+		from = to;
+		n++;
+	}
+}
+
+static void check_layout(const char *what, __u8 *mem, __u64 size,
+			 unsigned long n2m, unsigned long n1g)
+{
+	struct account before = account();
+	struct table t;
+	int err;
+
+	err = dma_map(mem, IOVA_BASE, size);
+	expect(!err, "%s: mapped, not %s", what, strerror(-err));
+	if (err)
+		return;
+	expect_more(what, before, size / SZ_4K);
+	t = expect_table(what, bdf, mem, IOVA_BASE, size);
+	expect(t.n2m == n2m && t.n1g == n1g,
+	       "%s: %lu entries of 2M and %lu of 1G, not %lu and %lu", what,
+	       n2m, n1g, t.n2m, t.n1g);
+	free(t.pfn);
+	check_bounds(what, mem, size);
+	expect_unmap(what, IOVA_BASE, size, size);
+	expect_more(what, before, 0);
+	expect_no_table(what);
+}
+
+static void test_thp(void)
+{
+	const __u64 size = 64 * SZ_1M;
+	__u8 *mem = anon(size, MADV_HUGEPAGE);
+
+	check_layout("not touched", mem, size, size / SZ_2M, 0);
+	check_layout("touched", mem, size, size / SZ_2M, 0);
+	/* IOVA and address differ in the low bits now: no superpage fits */
+	check_layout("odd bounds", mem + 3 * SZ_4K, size - 7 * SZ_4K, 0, 0);
+}
+
+static void test_4k(void)
+{
+	const __u64 size = 16 * SZ_1M;
+	__u8 *mem = anon(size, MADV_NOHUGEPAGE);
+	struct account before = account();
+
+	for (int i = 0; i < 2; i++) {
+		const char *what = i ? "touched" : "not touched";
+
+		expect(!dma_map(mem, IOVA_BASE, size), "%s: mapped", what);
+		expect_more(what, before, size / SZ_4K);
+		/* Superpages or not: as the allocator happens to give pages */
+		expect_same_pages(what, mem, size);
+		check_bounds(what, mem, size);
+		expect_unmap(what, IOVA_BASE, size, size);
+		expect_more(what, before, 0);
+		expect_no_table(what);
+	}
+}
+
+/* Every other page is someone else's. */
+static void test_fragmented(void)
+{
+	const __u64 size = 16 * SZ_1M;
+	__u8 *mem = anon(size, MADV_NOHUGEPAGE);
+	__u8 *other = anon(size, MADV_NOHUGEPAGE);
+
+	for (__u64 i = 0; i < size; i += SZ_4K)
+		other[i] = ++mem[i];
+	check_layout("fragmented", mem, size, 0, 0);
+}
+
+/*
+ * Huge pages in pieces, none of which lies where it lay: a folio's size says
+ * nothing about what is mapped.
+ */
+static void test_remapped(void)
+{
+	__u8 *mem = touched(8 * SZ_2M, MADV_HUGEPAGE);
+	__u8 *to = reserve_space(8 * SZ_2M, SZ_2M);
+	const __u64 half = SZ_2M / 2;
+
+	/* Halves swapped */
+	for (int i = 0; i < 6; i++) {
+		move_pages_to(to + i * SZ_2M + half, mem + i * SZ_2M, half);
+		move_pages_to(to + i * SZ_2M, mem + i * SZ_2M + half, half);
+	}
+	/* Neighbours swapped, page by page */
+	for (int i = 0; i < 512; i++)
+		move_pages_to(to + 6 * SZ_2M + i * SZ_4K,
+			      mem + 6 * SZ_2M + (i ^ 1) * SZ_4K, SZ_4K);
+	/* A hole in the middle, with a page of another folio in it */
+	move_pages_to(to + 7 * SZ_2M, mem + 7 * SZ_2M, half);
+	move_pages_to(to + 7 * SZ_2M + half + SZ_4K,
+		      mem + 7 * SZ_2M + half + SZ_4K, half - SZ_4K);
+	map_at(to + 7 * SZ_2M + half, SZ_4K, PROT_READ | PROT_WRITE,
+	       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	check_layout("remapped", to, 8 * SZ_2M, 0, 0);
+}
+
+/* Huge pages that are whole, but mapped by PTEs: joined again. */
+static void test_ptes(void)
+{
+	const __u64 size = 8 * SZ_2M;
+	__u8 *mem = touched(size, MADV_HUGEPAGE);
+
+	for (__u64 i = 0; i < size; i += SZ_2M) {
+		if (mprotect(mem + i + SZ_4K, SZ_4K, PROT_READ) ||
+		    mprotect(mem + i + SZ_4K, SZ_4K, PROT_READ | PROT_WRITE))
+			errx(1, "mprotect: %m");
+	}
+	check_layout("PTEs", mem, size, size / SZ_2M, 0);
+}
+
+/* Two kinds of memory in one request */
+static void test_vmas(void)
+{
+	const __u64 size = 16 * SZ_1M;
+	__u8 *mem = anon(size, MADV_HUGEPAGE);
+
+	map_at(mem + 4 * SZ_1M + 5 * SZ_4K, 6 * SZ_1M, PROT_READ | PROT_WRITE,
+	       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check_layout("not touched", mem, size, 4, 0);
+	check_layout("touched", mem, size, 4, 0);
+}
+
+static void test_hugetlb2m(void)
+{
+	const __u64 size = 16 * SZ_2M;
+	__u8 *mem = map_at(reserve_space(size, SZ_2M), size,
+			   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+			   MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), -1, 0);
+
+	check_layout("not touched", mem, size, size / SZ_2M, 0);
+	check_layout("touched", mem, size, size / SZ_2M, 0);
+	check_layout("odd bounds", mem + 5 * SZ_4K, size - 9 * SZ_4K, 0, 0);
+}
+
+static void test_hugetlb1g(void)
+{
+	__u8 *mem = map_at(reserve_space(SZ_1G, SZ_1G), SZ_1G,
+			   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+			   MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), -1, 0);
+
+	check_layout("not touched", mem, SZ_1G, 0, 1);
+	check_layout("touched", mem, SZ_1G, 0, 1);
+	check_layout("part", mem + SZ_2M, 8 * SZ_2M, 8, 0);
+	check_layout("odd bounds", mem + 5 * SZ_4K, 3 * SZ_1M, 0, 0);
+}
+
+/*
+ * What can be in the way of a pin
+ */
+
+/* Without a write there is only the zero page, which must not stay. */
+static void test_zero_page(void)
+{
+	const __u64 size = 8 * SZ_1M;
+	struct account before = account();
+
+	for (int touch = 0; touch < 2; touch++) {
+		volatile __u8 *mem = anon(size, MADV_HUGEPAGE);
+
+		for (__u64 i = 0; touch && i < size; i += SZ_4K)
+			expect(!mem[i], "zero at %#llx", i);
+		expect(!dma_map_flags((void *)mem, IOVA_BASE, size,
+				      VFIO_DMA_MAP_FLAG_READ), "mapped");
+		expect_more("mapped", before, size / SZ_4K);
+		mem[5 * SZ_4K] = 1;
+		expect_same_pages("after a write", (__u8 *)mem, size);
+		expect_unmap("all", IOVA_BASE, size, size);
+		expect_more("unmapped", before, 0);
+	}
+}
+
+/* Pages of others are copied before they are pinned, even for reading. */
+static void test_unshare(void)
+{
+	const __u64 size = 8 * SZ_1M;
+	struct account before = account();
+	int fd = syscall(SYS_memfd_create, "vfio-leaf", 0);
+	__u8 *mem;
+	pid_t pid;
+
+	if (fd < 0 || ftruncate(fd, size))
+		errx(1, "memfd: %m");
+	mem = map_at(reserve_space(size, SZ_2M), size, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE, fd, 0);
+	expect(!dma_map_flags(mem, IOVA_BASE, size, VFIO_DMA_MAP_FLAG_READ),
+	       "private file: mapped");
+	memset(mem, 3, size);
+	expect_same_pages("private file, after writes", mem, size);
+	expect_unmap("private file", IOVA_BASE, size, size);
+
+	mem = touched(size, MADV_NOHUGEPAGE);
+	pid = fork();
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	expect(!dma_map_flags(mem, IOVA_BASE, size, VFIO_DMA_MAP_FLAG_READ),
+	       "forked: mapped");
+	memset(mem, 2, size);
+	expect_same_pages("forked, after writes", mem, size);
+	expect_unmap("forked", IOVA_BASE, size, size);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	expect_more("unmapped", before, 0);
+}
+
+static void expect_refused(const char *what, const __u8 *mem, __u64 size)
+{
+	struct account before = account();
+	int err = dma_map(mem, IOVA_BASE, size);
+
+	expect(err == -EFAULT, "%s: bad address, not %s", what, strerror(-err));
+	expect_more(what, before, 0);
+	expect_no_table(what);
+}
+
+static void test_refused(void)
+{
+	const __u64 size = 8 * SZ_1M;
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg;
+	__u8 *mem;
+	int fd;
+
+	mem = map_at(reserve_space(size, SZ_2M), size, PROT_READ,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	expect_refused("read-only", mem, size);
+	expect(!dma_map_flags(mem, IOVA_BASE, size, VFIO_DMA_MAP_FLAG_READ),
+	       "read-only: mapped for reading");
+	expect_unmap("read-only", IOVA_BASE, size, size);
+
+	mem = anon(size, MADV_HUGEPAGE);
+	munmap(mem + 5 * SZ_1M + SZ_4K, SZ_4K);
+	expect_refused("a hole", mem, size);
+	munmap(mem + size - SZ_4K, SZ_4K);
+	expect_refused("a hole at the end", mem + 6 * SZ_1M, 2 * SZ_1M);
+
+	/* Nobody answers */
+	mem = anon(size, MADV_NOHUGEPAGE);
+	memset(mem, 1, size / 2);
+	fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	reg = (struct uffdio_register){
+		.range = { (uintptr_t)mem, size },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
+	    ioctl(fd, UFFDIO_REGISTER, &reg))
+		errx(1, "userfaultfd: %m");
+	expect_refused("userfaultfd", mem, size);
+}
+
+/*
+ * RLIMIT_MEMLOCK
+ */
+
+static void lock_cap(bool on)
+{
+	struct __user_cap_header_struct hdr = {
+		.version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &hdr, data))
+		errx(1, "capget: %m");
+	if (on)
+		data[0].effective |= 1 << CAP_IPC_LOCK;
+	else
+		data[0].effective &= ~(1 << CAP_IPC_LOCK);
+	if (syscall(SYS_capset, &hdr, data))
+		errx(1, "capset: %m");
+}
+
+static void limit_pages(__u64 pages)
+{
+	struct rlimit limit = { pages * SZ_4K, RLIM_INFINITY };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit))
+		errx(1, "setrlimit: %m");
+}
+
+/* More than is charged at a time, so that the limit is met in a later part */
+static void test_rlimit(void)
+{
+	const __u64 size = 300 * SZ_2M;
+	const long pages = size / SZ_4K;
+
+	for (int thp = 0; thp < 2; thp++) {
+		__u8 *mem = touched(size, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+		struct account before = account();
+
+		lock_cap(false);
+		limit_pages(before.charged + pages);
+		expect(!dma_map(mem, IOVA_BASE, size), "room for all");
+		expect_more("all", before, pages);
+		expect(dma_map(mem, IOVA_BASE + SZ_1G, SZ_4K) == -ENOMEM,
+		       "not one page more");
+		expect_more("no more", before, pages);
+		expect_unmap("all", IOVA_BASE, size, size);
+		expect_more("unmapped", before, 0);
+
+		limit_pages(before.charged + pages - 1);
+		expect(dma_map(mem, IOVA_BASE, size) == -ENOMEM,
+		       "one page short");
+		expect_more("one page short", before, 0);
+		limit_pages(1);
+		expect(dma_map(mem, IOVA_BASE, size) == -ENOMEM, "next to nothing");
+		expect_more("next to nothing", before, 0);
+		lock_cap(true);
+		munmap(mem, size);
+	}
+}
+
+/*
+ * Unmap
+ */
+
+static void test_unmap_v2(void)
+{
+	const __u64 half = 4 * SZ_1M;
+	__u8 *mem = touched(2 * half, MADV_HUGEPAGE);
+	struct account before = account();
+
+	expect(!dma_map(mem, IOVA_BASE, half) &&
+	       !dma_map(mem + half, IOVA_BASE + half, half), "mapped");
+	expect_unmap("the head of a mapping", IOVA_BASE, SZ_1M, -EINVAL);
+	expect_unmap("the tail of one", IOVA_BASE + half + SZ_1M, half - SZ_1M,
+		     -EINVAL);
+	expect_unmap("from the middle", IOVA_BASE + SZ_1M, 2 * half - SZ_1M,
+		     -EINVAL);
+	expect_unmap("to the middle", IOVA_BASE, half + SZ_1M, -EINVAL);
+	expect_unmap("nothing", IOVA_BASE - SZ_1M, SZ_4K, 0);
+	expect_unmap("past 2^64", IOVA_BASE, SZ_4K - IOVA_BASE, -EINVAL);
+	expect_unmap("no size", IOVA_BASE, 0, -EINVAL);
+	expect_more("none of these", before, 2 * half / SZ_4K);
+	expect_same_pages("none of these", mem, 2 * half);
+	expect_unmap("the second one", IOVA_BASE + half, half, half);
+	expect_more("the second one", before, half / SZ_4K);
+	expect_same_pages("the first one", mem, half);
+	expect_unmap("up to 2^64", IOVA_BASE, -IOVA_BASE, half);
+	expect_more("all", before, 0);
+	expect_no_table("all");
+}
+
+/* The first type1 unmaps a mapping as a whole if its head is hit. */
+static void test_unmap_v1(void)
+{
+	const __u64 half = 4 * SZ_1M;
+	__u8 *mem = touched(2 * half, MADV_HUGEPAGE);
+	struct account before = account();
+
+	expect(!dma_map(mem, IOVA_BASE, half) &&
+	       !dma_map(mem + half, IOVA_BASE + half, half), "mapped");
+	expect_unmap("from the middle", IOVA_BASE + SZ_1M, SZ_1M, 0);
+	expect_more("from the middle", before, 2 * half / SZ_4K);
+	expect_same_pages("from the middle", mem, 2 * half);
+	expect_unmap("the head", IOVA_BASE, SZ_1M, half);
+	expect_more("the head", before, half / SZ_4K);
+	expect_unmap("the rest", IOVA_BASE, 2 * half, half);
+	expect_more("all", before, 0);
+	expect_no_table("all");
+}
+
+/*
+ * Failures
+ */
+
+static int fail_fd = -1;
+
+/* Let the N-th allocation of this thread from here on fail, 0 for none. */
+static void fail_nth(int n)
+{
+	char buf[16];
+	int len = snprintf(buf, sizeof(buf), "%d", n);
+
+	if (fail_fd < 0)
+		fail_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (fail_fd < 0 || pwrite(fail_fd, buf, len, 0) != len)
+		errx(1, "fail-nth: %m: the kernel needs CONFIG_FAULT_INJECTION");
+}
+
+/* Stop that. Returns whether it never came to the N-th. */
+static bool fail_not_reached(void)
+{
+	char buf[16] = "";
+
+	if (pread(fail_fd, buf, sizeof(buf) - 1, 0) <= 0)
+		errx(1, "fail-nth: %m");
+	fail_nth(0);
+	return atoi(buf) > 0;
+}
+
+/* Map with each allocation failing in turn, until there is none left to fail. */
+static void sweep(__u64 size, int advice, bool touch)
+{
+	__u8 *mem = anon(size, advice);
+	struct account before;
+	int n, failed = 0;
+
+	if (touch)
+		memset(mem, 1, size);
+	before = account();
+	for (n = 1; !failures; n++) {
+		bool clean;
+		char what[32];
+		int err;
+
+		snprintf(what, sizeof(what), "failure %d", n);
+		if (!touch)
+			madvise(mem, size, MADV_DONTNEED);
+		fail_nth(n);
+		err = dma_map(mem, IOVA_BASE, size);
+		clean = fail_not_reached();
+		if (err) {
+			failed++;
+			expect_no_table(what);
+			expect_more(what, before, 0);
+			continue;
+		}
+
+		/* Not every failure is fatal: then everything must be there. */
+		expect_same_pages(what, mem, size);
+		expect_more(what, before, size / SZ_4K);
+		fail_nth(clean ? 0 : 1 + n % 7);
+		expect_unmap(what, IOVA_BASE, size, size);
+		fail_not_reached();
+		expect_no_table(what);
+		expect_more(what, before, 0);
+		if (clean)
+			break;
+	}
+	expect(failed > 0, "failed maps");
+	printf("%d failures injected, %d of them failed the map\n", n - 1, failed);
+}
+
+static void test_fail_thp(void)
+{
+	sweep(8 * SZ_1M, MADV_HUGEPAGE, false);
+}
+
+static void test_fail_thp_touched(void)
+{
+	sweep(8 * SZ_1M, MADV_HUGEPAGE, true);
+}
+
+static void test_fail_4k(void)
+{
+	sweep(SZ_1M / 4, MADV_NOHUGEPAGE, false);
+}
+
+static void test_fail_4k_touched(void)
+{
+	sweep(8 * SZ_1M, MADV_NOHUGEPAGE, true);
+}
+
+/* Does the second device have both of these, at IOVA_BASE and 1G above it? */
+static struct table expect_second(const char *what, const __u8 *huge,
+				  const __u8 *small, __u64 size)
+{
+	struct table t = read_table(bdf2, IOVA_BASE, 2 * SZ_1G);
+
+	for (__u64 i = 0; i < size / SZ_4K; i++) {
+		if (t.pfn[i] == pfn_of(huge + i * SZ_4K) &&
+		    t.pfn[SZ_1G / SZ_4K + i] == pfn_of(small + i * SZ_4K))
+			continue;
+		expect(false, "%s: the second device has page %llu", what, i);
+		break;
+	}
+	expect(t.n2m >= size / SZ_2M, "%s: superpages, not %lu", what, t.n2m);
+	return t;
+}
+
+/*
+ * A second device shares the first one's domain, unless it cannot be attached
+ * to that: then it gets one of its own, where all mappings are replayed. Let
+ * each allocation fail in turn, to get there, and to fail there.
+ */
+static void test_second(void)
+{
+	const __u64 size = 8 * SZ_1M;
+	__u8 *huge = touched(size, MADV_HUGEPAGE);
+	__u8 *small = touched(size, MADV_NOHUGEPAGE);
+	int n, refused = 0, own = 0, fd = lab_open_group(group2);
+	struct account before = account();
+	const long pages = 2 * size / SZ_4K;
+	struct table t;
+
+	expect(!dma_map(huge, IOVA_BASE, size) &&
+	       !dma_map(small, IOVA_BASE + SZ_1G, size), "mapped");
+	for (n = 1; !failures; n++) {
+		unsigned long long root;
+		char what[32];
+		bool clean;
+		int err;
+
+		snprintf(what, sizeof(what), "failure %d", n);
+		fail_nth(n);
+		err = ioctl(fd, VFIO_GROUP_SET_CONTAINER, &lab.container);
+		clean = fail_not_reached();
+		expect_more(what, before, pages);
+		if (err) {
+			refused++;
+			continue;
+		}
+		t = expect_second(what, huge, small, size);
+		root = t.root;
+		free(t.pfn);
+		t = read_table(bdf, IOVA_BASE, 2 * SZ_1G);
+		free(t.pfn);
+		if (t.root != root) {
+			/* Two domains: unmap and map in both */
+			own++;
+			expect_unmap(what, IOVA_BASE, size, size);
+			expect_more(what, before, pages / 2);
+			expect(!dma_map(huge, IOVA_BASE, size), "%s: again", what);
+			expect_more(what, before, pages);
+			free(expect_second(what, huge, small, size).pfn);
+		}
+		if (clean)
+			break;
+		if (ioctl(fd, VFIO_GROUP_UNSET_CONTAINER))
+			errx(1, "VFIO_GROUP_UNSET_CONTAINER: %m");
+		expect_more(what, before, pages);
+	}
+	expect(refused > 0, "refused attachments");
+	expect(own > 0, "a domain of its own");
+	printf("%d failures injected, %d refused the device, %d gave it its own domain\n",
+	       n - 1, refused, own);
+	expect_unmap("the first", IOVA_BASE, size, size);
+	expect_unmap("the second", IOVA_BASE + SZ_1G, size, size);
+	expect_more("unmapped", before, 0);
+	close(fd);
+}
+
+static int map_all(void *mem)
+{
+	dma_map(mem, IOVA_BASE, SZ_1G);
+	return 0;
+}
+
+/*
+ * Killed in mid-map. The child shares this process's memory, so that what it
+ * leaves behind is still there to be seen.
+ */
+static void test_kill(void)
+{
+	__u8 *mem = anon(SZ_1G, MADV_HUGEPAGE);
+	struct account before = account();
+	int killed = 0;
+
+	for (int us = 200; us < 300000; us += us / 2) {
+		__u8 *stack = malloc(1 << 16);
+		char what[32];
+		int status;
+		pid_t pid;
+		long ret;
+
+		snprintf(what, sizeof(what), "after %d us", us);
+		pid = clone(map_all, stack + (1 << 16),
+			    CLONE_VM | CLONE_FILES | SIGCHLD, mem);
+		if (pid < 0)
+			errx(1, "clone: %m");
+		usleep(us);
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		free(stack);
+
+		/* All of it, or nothing */
+		ret = dma_unmap(IOVA_BASE, SZ_1G);
+		expect(!ret || ret == SZ_1G, "%s: %ld mapped", what, ret);
+		killed += WIFSIGNALED(status) && !ret;
+		expect_more(what, before, 0);
+		expect_no_table(what);
+		madvise(mem, SZ_1G, MADV_DONTNEED);
+	}
+	expect(killed > 0, "a map killed in the middle");
+	printf("%d maps killed in the middle\n", killed);
+}
+
+/*
+ * Device memory: neither pinned nor charged, but mapped by the leaf
+ */
+static void test_bar(void)
+{
+	struct vfio_region_info bar = {
+		.argsz = sizeof(bar), .index = VFIO_PCI_BAR2_REGION_INDEX };
+	int fd = lab_open_group(group3), device;
+	struct account before = account();
+	struct table t;
+	__u8 *mem;
+
+	if (ioctl(fd, VFIO_GROUP_SET_CONTAINER, &lab.container))
+		errx(1, "VFIO_GROUP_SET_CONTAINER: %m");
+	device = ioctl(fd, VFIO_GROUP_GET_DEVICE_FD, bdf3);
+	if (device < 0 || ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar))
+		errx(1, "%s: %m", bdf3);
+	mem = map_at(reserve_space(bar.size, SZ_1G), bar.size,
+		     PROT_READ | PROT_WRITE, MAP_SHARED, device, bar.offset);
+	expect(!dma_map(mem, IOVA_BASE, bar.size), "mapped");
+	expect_more("mapped", before, 0);
+	t = read_table(bdf, IOVA_BASE, bar.size);
+	for (__u64 i = 0; i < bar.size / SZ_4K; i++) {
+		if (t.pfn[i] && t.pfn[i] == t.pfn[0] + i)
+			continue;
+		expect(false, "page %llu next to the one before", i);
+		break;
+	}
+	expect(!t.n4k && t.n2m + t.n1g, "superpages only, not %lu of 4K", t.n4k);
+	free(t.pfn);
+	expect_unmap("all", IOVA_BASE, bar.size, bar.size);
+
+	/* Memory, device memory at odd bounds, memory: in one request */
+	mem = anon(24 * SZ_1M, 0);
+	map_at(mem + 8 * SZ_1M, 8 * SZ_1M, PROT_READ | PROT_WRITE, MAP_SHARED,
+	       device, bar.offset + 4 * SZ_4K);
+	expect(!dma_map(mem, IOVA_BASE, 24 * SZ_1M), "mixed: mapped");
+	expect_more("mixed", before, 16 * SZ_1M / SZ_4K);
+	t = read_table(bdf, IOVA_BASE, 24 * SZ_1M);
+	for (__u64 i = 0; i < 24 * SZ_1M / SZ_4K; i++) {
+		__u64 pfn = pfn_of(mem + i * SZ_4K);
+
+		/* pagemap does not tell those of device memory */
+		if (i >= 8 * SZ_1M / SZ_4K && i < 16 * SZ_1M / SZ_4K)
+			pfn = t.pfn[8 * SZ_1M / SZ_4K] + i - 8 * SZ_1M / SZ_4K;
+		if (pfn && t.pfn[i] == pfn)
+			continue;
+		expect(false, "mixed: page %llu is %#llx, not %#llx", i, pfn,
+		       t.pfn[i]);
+		break;
+	}
+	free(t.pfn);
+	expect_unmap("mixed", IOVA_BASE, 24 * SZ_1M, 24 * SZ_1M);
+	expect_more("unmapped", before, 0);
+	expect_no_table("unmapped");
+}
+
+/*
+ * Pages pinned by a device without an IOMMU: they are charged when they are
+ * pinned, but not again when a device with an IOMMU comes, for which all are.
+ */
+
+#define EXTERNAL_PAGES	10
+
+static void external(int device, const char *what, __u64 iova, bool pin)
+{
+	__u64 order[2] = { pin ? iova : ~iova, EXTERNAL_PAGES };
+
+	expect(write(device, order, sizeof(order)) == sizeof(order),
+	       "%s: %m", what);
+}
+
+static void test_external(void)
+{
+	const __u64 size = 8 * SZ_1M, at = IOVA_BASE + SZ_1M + 5 * SZ_4K;
+	__u8 *mem = touched(size, MADV_HUGEPAGE);
+	const long pages = size / SZ_4K;
+	struct account before = account();
+	struct rlimit was;
+	int group, device;
+
+	device = ioctl(lab.group, VFIO_GROUP_GET_DEVICE_FD, bdf3);
+	if (device < 0)
+		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m", bdf3);
+	expect(!dma_map(mem, IOVA_BASE, size), "mapped");
+	expect_more("no IOMMU", before, 0);
+	external(device, "pinned", at, true);
+	expect_more("pinned", before, EXTERNAL_PAGES);
+
+	/* The limit is the mapping's, all of it, and not a page more */
+	group = lab_open_group(group1);
+	getrlimit(RLIMIT_MEMLOCK, &was);
+	lock_cap(false);
+	limit_pages(before.charged + pages - 1);
+	expect(ioctl(group, VFIO_GROUP_SET_CONTAINER, &lab.container),
+	       "one page short: refused");
+	expect_more("one page short", before, EXTERNAL_PAGES);
+	limit_pages(before.charged + pages);
+	expect(!ioctl(group, VFIO_GROUP_SET_CONTAINER, &lab.container),
+	       "just enough: %m");
+	lock_cap(true);
+	setrlimit(RLIMIT_MEMLOCK, &was);
+
+	expect(charged() - before.charged == pages,
+	       "an IOMMU: %ld pages more charged, not %ld", pages,
+	       charged() - before.charged);
+	expect(pinned() - before.pinned == pages + EXTERNAL_PAGES,
+	       "an IOMMU: %ld pages more pinned, not %ld", pages + EXTERNAL_PAGES,
+	       pinned() - before.pinned);
+	expect_same_pages("an IOMMU", mem, size);
+
+	/* While there is an IOMMU they are charged with the mapping. */
+	external(device, "unpinned", at, false);
+	expect_more("unpinned", before, pages);
+	external(device, "pinned again", at, true);
+	expect(charged() - before.charged == pages, "pinned again: charged once");
+
+	if (ioctl(group, VFIO_GROUP_UNSET_CONTAINER))
+		errx(1, "VFIO_GROUP_UNSET_CONTAINER: %m");
+	expect_more("no IOMMU again", before, EXTERNAL_PAGES);
+	external(device, "unpinned at the end", at, false);
+	expect_more("unpinned at the end", before, 0);
+	expect_unmap("all", IOVA_BASE, size, size);
+	close(device);
+}
+
+/*
+ * How often: by the kernel's own trace events, and a probe on the one function
+ * that takes references on what a page table maps.
+ */
+
+#define TRACING	"/sys/kernel/tracing/"
+
+static void trace_write(const char *file, const char *val)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), TRACING "%s", file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, val, strlen(val)) < 0)
+		errx(1, "%s: %m: the kernel needs CONFIG_KPROBE_EVENTS", path);
+	close(fd);
+}
+
+struct counts {
+	unsigned long grabs;
+	unsigned long write_locks;
+	unsigned long maps;
+	unsigned long unmaps;
+};
+
+static struct counts counts(void)
+{
+	struct counts c = { 0 };
+	char line[512];
+	FILE *f;
+
+	trace_write("tracing_on", "0");
+	f = fopen(TRACING "trace", "re");
+	if (!f)
+		errx(1, TRACING "trace: %m");
+	while (fgets(line, sizeof(line), f)) {
+		if (line[0] == '#')
+			continue;
+		c.grabs += !!strstr(line, " grab: ");
+		c.write_locks += strstr(line, "mmap_lock_start_locking: ") &&
+				 strstr(line, "write=true");
+		c.maps += !!strstr(line, " map: ");
+		c.unmaps += !!strstr(line, " unmap: ");
+	}
+	fclose(f);
+	trace_write("trace", "\n");
+	trace_write("tracing_on", "1");
+	return c;
+}
+
+static void count(const char *what, __u8 *mem, __u64 size, unsigned long leaves)
+{
+	unsigned long runs = 1;
+	struct counts c;
+
+	for (__u64 i = SZ_4K; i < size; i += SZ_4K)
+		runs += pfn_of(mem + i) != pfn_of(mem + i - SZ_4K) + 1;
+	counts();
+	expect(!dma_map(mem, IOVA_BASE, size), "%s: mapped", what);
+	c = counts();
+	printf("%s: %llu MiB, %lu leaves, %lu runs: %lu grabs, %lu mmap write locks, %lu maps",
+	       what, size >> 20, leaves, runs, c.grabs, c.write_locks, c.maps);
+	expect(c.grabs <= leaves, "%s: a grab per leaf, %lu", what, leaves);
+	expect(c.write_locks <= (size + 128 * SZ_2M - 1) / (128 * SZ_2M),
+	       "%s: a write lock per 256 MiB", what);
+	expect(c.maps <= runs, "%s: an iommu_map() per run, %lu", what, runs);
+	expect_unmap(what, IOVA_BASE, size, size);
+	c = counts();
+	printf(", %lu unmaps\n", c.unmaps);
+	expect(c.unmaps <= runs, "%s: an iommu_unmap() per run, %lu", what, runs);
+	munmap(mem, size);
+}
+
+static void test_counts(void)
+{
+	const __u64 size = 320 * SZ_2M;
+	__u8 *mem, *other;
+
+	trace_write("kprobe_events", "p:lab/grab try_grab_folio");
+	trace_write("buffer_size_kb", "16384");
+	trace_write("events/lab/grab/enable", "1");
+	trace_write("events/mmap_lock/mmap_lock_start_locking/enable", "1");
+	trace_write("events/iommu/map/enable", "1");
+	trace_write("events/iommu/unmap/enable", "1");
+
+	count("thp", touched(size, MADV_HUGEPAGE), size, size / SZ_2M);
+	mem = map_at(reserve_space(32 * SZ_2M, SZ_2M), 32 * SZ_2M,
+		     PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+		     MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), -1, 0);
+	count("hugetlb2m", memset(mem, 1, 32 * SZ_2M), 32 * SZ_2M, 32);
+	mem = map_at(reserve_space(SZ_1G, SZ_1G), SZ_1G,
+		     PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+		     MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), -1, 0);
+	mem[0] = 1;
+	count("hugetlb1g", mem, SZ_1G, 1);
+
+	/* A huge page behind PTEs: a grab for the first, one for the row */
+	mem = touched(8 * SZ_2M, MADV_HUGEPAGE);
+	for (int i = 0; i < 8; i++)
+		if (mprotect(mem + i * SZ_2M, SZ_4K, PROT_READ) ||
+		    mprotect(mem + i * SZ_2M, SZ_4K, PROT_READ | PROT_WRITE))
+			errx(1, "mprotect: %m");
+	count("thp by ptes", mem, 8 * SZ_2M, 2 * 8);
+
+	mem = anon(8 * SZ_2M, MADV_NOHUGEPAGE);
+	other = anon(8 * SZ_2M, MADV_NOHUGEPAGE);
+	for (__u64 i = 0; i < 8 * SZ_2M; i += SZ_4K)
+		other[i] = ++mem[i];
+	count("fragmented", mem, 8 * SZ_2M, 8 * SZ_2M / SZ_4K);
+
+	trace_write("events/lab/grab/enable", "0");
+	trace_write("events/mmap_lock/mmap_lock_start_locking/enable", "0");
+	trace_write("events/iommu/map/enable", "0");
+	trace_write("events/iommu/unmap/enable", "0");
+	trace_write("kprobe_events", "-:lab/grab");
+}
+
+/*
+ * Keep a mapping until a signal comes, for whoever wants to see what it keeps
+ * from happening. Prints where its first page is.
+ */
+static void test_hold(void)
+{
+	__u8 *mem = touched(64 * SZ_1M, MADV_HUGEPAGE);
+
+	expect(!dma_map(mem, IOVA_BASE, 64 * SZ_1M), "mapped");
+	printf("%llu\n", pfn_of(mem));
+	fflush(stdout);
+	pause();
+}
+
+/* Map memory over and over, until a signal comes. */
+static void test_loop(void)
+{
+	__u8 *mem = anon(SZ_1G, MADV_NOHUGEPAGE);
+
+	printf("looping\n");
+	fflush(stdout);
+	while (!failures) {
+		expect(!dma_map(mem, IOVA_BASE, SZ_1G), "mapped");
+		expect_unmap("all", IOVA_BASE, SZ_1G, SZ_1G);
+	}
+}
+
+static const struct test {
+	const char *name;
+	void (*fn)(void);
+} tests[] = {
+	{ "thp", test_thp },
+	{ "4k", test_4k },
+	{ "fragmented", test_fragmented },
+	{ "remapped", test_remapped },
+	{ "ptes", test_ptes },
+	{ "vmas", test_vmas },
+	{ "hugetlb2m", test_hugetlb2m },
+	{ "hugetlb1g", test_hugetlb1g },
+	{ "zero-page", test_zero_page },
+	{ "unshare", test_unshare },
+	{ "refused", test_refused },
+	{ "rlimit", test_rlimit },
+	{ "unmap-v2", test_unmap_v2 },
+	{ "unmap-v1", test_unmap_v1 },
+	{ "fail-thp", test_fail_thp },
+	{ "fail-thp-touched", test_fail_thp_touched },
+	{ "fail-4k", test_fail_4k },
+	{ "fail-4k-touched", test_fail_4k_touched },
+	{ "second", test_second },
+	{ "kill", test_kill },
+	{ "bar", test_bar },
+	{ "external", test_external },
+	{ "counts", test_counts },
+	{ "hold", test_hold },
+	{ "loop", test_loop },
+};
+
+static void usage(void)
+{
+	fputs("vfio-leaf -g GROUP -d DEVICE [-G GROUP -D DEVICE] [-b GROUP -B DEVICE] TEST\n"
+	      "  -g, -d  an edu device\n"
+	      "  -G, -D  another one, for the test \"second\"\n"
+	      "  -b, -B  a device with a large BAR 2, for the test \"bar\",\n"
+	      "          or one without an IOMMU, for \"external\"\n"
+	      "TEST is one of", stderr);
+	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
+		fprintf(stderr, " %s", tests[i].name);
+	fputs("\n", stderr);
+	exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	int opt, iommu = VFIO_TYPE1v2_IOMMU;
+	const struct test *test = NULL;
+
+	while ((opt = getopt(argc, argv, "g:d:G:D:b:B:")) != -1) {
+		switch (opt) {
+		case 'g':
+			group1 = optarg;
+			break;
+		case 'd':
+			bdf = optarg;
+			break;
+		case 'G':
+			group2 = optarg;
+			break;
+		case 'D':
+			bdf2 = optarg;
+			break;
+		case 'b':
+			group3 = optarg;
+			break;
+		case 'B':
+			bdf3 = optarg;
+			break;
+		default:
+			usage();
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(tests) && optind == argc - 1; i++)
+		if (!strcmp(argv[optind], tests[i].name))
+			test = &tests[i];
+	if (!test || !group1 || !bdf)
+		usage();
+	if (test->fn == test_second && (!group2 || !bdf2))
+		errx(2, "%s needs a second device: -G, -D", test->name);
+	if ((test->fn == test_bar || test->fn == test_external) &&
+	    (!group3 || !bdf3))
+		errx(2, "%s needs another kind of device: -b, -B", test->name);
+	if (test->fn == test_unmap_v1)
+		iommu = VFIO_TYPE1_IOMMU;
+
+	lab_open(&lab, "/dev/vfio/vfio", iommu,
+		 test->fn == test_external ? group3 : group1);
+	if (test->fn != test_external)
+		lab_open_edu(&lab, bdf);
+	test->fn();
+	return failures != 0;
+}

@@ -1,0 +1,142 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# vfio/type1 by page table leaf: what is mapped, pinned and charged, for each
+# way memory can be mapped, and that nothing is left of it, whatever fails.
+#
+# Wants run.sh -d, and "kernelcore=" less than all memory, for ZONE_MOVABLE.
+# shellcheck source=scripts/lab/lib.sh
+. /lab/lib.sh
+
+PIN_BATCH=/sys/module/vfio_iommu_type1/parameters/pin_batch
+
+leaf() {
+	vfio-leaf -g "$GROUP" -d "$EDU" -G "$GROUP2" -D "$EDU2" -b "$BAR_GROUP" -B "$BAR" "$1"
+}
+
+# The same, and how far it got
+leaf_said() {
+	t "$1: $2" leaf "$2"
+	sed 's/^/# /' /tmp/t.out
+}
+
+# Pages pinned by anybody
+pinned() {
+	echo 1 >/proc/sys/vm/stat_refresh
+	echo $(($(vmstat nr_foll_pin_acquired) - $(vmstat nr_foll_pin_released)))
+}
+
+# Whatever way the process ends, its pages are unpinned.
+killed() {
+	killed_before=$(pinned)
+	for killed_delay in 0.1 0.3 0.7; do
+		leaf loop >/tmp/loop &
+		until grep -q looping /tmp/loop; do
+			sleep 0.1
+		done
+		sleep "$killed_delay"
+		# The program, not the shell that waits for it
+		killall -9 vfio-leaf
+		wait $!
+		[ "$(pinned)" = "$killed_before" ] || {
+			echo "$(($(pinned) - killed_before)) pages are still pinned"
+			return 1
+		}
+	done
+}
+
+block_bytes() {
+	echo $((0x$(cat /sys/devices/system/memory/block_size_bytes)))
+}
+
+offline() {
+	timeout 10 sh -c "echo offline >/sys/devices/system/memory/$1/state"
+}
+
+# A pin for long is not for ZONE_MOVABLE: all of it can go meanwhile.
+movable_goes_offline() {
+	movable=0
+	for movable_dir in /sys/devices/system/memory/memory*; do
+		[ "$(cat "$movable_dir/valid_zones")" = Movable ] || continue
+		movable_block=${movable_dir##*/}
+		offline "$movable_block" || return 1
+		echo online_movable >"$movable_dir/state" || return 1
+		movable=$((movable + 1))
+	done
+	[ "$movable" -gt 0 ]
+}
+
+# start_holding: a mapping in the background; HELD is the block it begins in.
+start_holding() {
+	rm -f /tmp/hold
+	leaf hold >/tmp/hold &
+	HOLD=$!
+	until grep -q '^[0-9]' /tmp/hold; do
+		kill -0 "$HOLD" || return 1
+		sleep 0.1
+	done
+	HELD=memory$(($(cat /tmp/hold) * 4096 / $(block_bytes)))
+	# From where memory comes first, were it not for the pin
+	[ "$(cat /sys/devices/system/memory/"$HELD"/valid_zones)" != Movable ]
+}
+
+stop_holding() {
+	killall -9 vfio-leaf
+	wait "$HOLD"
+	[ "$(pinned)" = "$before" ]
+}
+
+# Pins of a device without an IOMMU
+external() {
+	vfio-leaf -g "$GROUP" -d "$EDU" -b "$(basename "$(readlink /sys/devices/platform/pinner/iommu_group)")" \
+		-B pinner external
+}
+
+setup_thp
+bind_vfio 0x1af4 0x1110
+# Word splitting is wanted.
+# shellcheck disable=SC2086
+set -- $BOUND
+BAR=${1:-} BAR_GROUP=${2:-}
+bind_edu
+[ -n "$EDU2$BAR" ] || die "one device only: start run.sh with -d"
+[ -w $PIN_BATCH ] || die "no $PIN_BATCH: not a patched kernel"
+
+hugetlb_pool hugetlb1g $((1 << 30))
+hugetlb_pool hugetlb2m $((64 << 20))
+for test in thp 4k fragmented remapped ptes vmas hugetlb2m hugetlb1g \
+	zero-page unshare refused rlimit unmap-v2 unmap-v1 bar; do
+	t "$test" leaf $test
+done
+t "a device that pins loads" insmod /lab/pinner.ko
+t "its pins" external
+for batch in 1 512; do
+	echo $batch >$PIN_BATCH
+	for test in thp remapped vmas hugetlb2m refused rlimit bar; do
+		t "pin_batch=$batch: $test" leaf $test
+	done
+	t "pin_batch=$batch: pins of a device" external
+done
+t "that device unloads" rmmod pinner
+echo 0 >$PIN_BATCH
+leaf_said "how often" counts
+hugetlb_pool hugetlb2m 0
+hugetlb_pool hugetlb1g 0
+
+# Each allocation of a map is to fail, GFP_KERNEL and user pages included.
+for knob in failslab/ignore-gfp-wait fail_page_alloc/ignore-gfp-wait \
+	fail_page_alloc/ignore-gfp-highmem; do
+	echo N >/sys/kernel/debug/$knob || die "no fault injection in this kernel"
+done
+echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
+before=$(pinned)
+for test in fail-thp fail-thp-touched fail-4k fail-4k-touched second kill; do
+	leaf_said "failures" $test
+done
+t "killed while it maps and unmaps" killed
+t "nothing is pinned after all that" test "$(pinned)" = "$before"
+
+t "what is pinned is not in ZONE_MOVABLE" start_holding
+t "which can go offline" movable_goes_offline
+t_not "its own memory can not" offline "$HELD"
+t "and is unpinned at the end" stop_holding
+finish
