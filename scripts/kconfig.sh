@@ -23,12 +23,23 @@ mkdir -p "$out" build/logs
 	exit 1
 }
 
+# unset_in CONFIG FRAGMENT...: what they do not want set, and is not, or is not
+# even there to be set
+unset_in() {
+	grep -hxE '# CONFIG_[A-Z0-9_]+ is not set' "${@:2}" | while read -r _ s _; do
+		grep -q "^$s=" "$1" || echo "# $s is not set"
+	done
+}
+
 # An option that did not survive is a test that silently tests nothing.
 lost=$(awk '
 	match($0, /CONFIG_[A-Z0-9_]+/) && /^(CONFIG_|# CONFIG_.* is not set)/ {
 		want[substr($0, RSTART, RLENGTH)] = $0
 	}
-	END { for (s in want) print want[s] }' "$@" | grep -vxFf "$out/.config" || true)
+	END {
+		for (s in want)
+			print want[s]
+	}' "$@" | grep -vxFf <(cat "$out/.config"; unset_in "$out/.config" "$@") || true)
 if [ -n "$lost" ]; then
 	echo "kconfig: $name: these did not get into the configuration (dependencies? duplicates?):" >&2
 	echo "$lost" >&2

@@ -161,7 +161,7 @@ wait_cleared() {
 		else
 			wait_idle=$((wait_idle + 1))
 		fi
-		[ $wait_idle -ge 2 ] && [ $((wait_have + 4096)) -ge $wait_want ] && return
+		[ $wait_idle -ge 2 ] && [ $((wait_have + 4096)) -ge "$wait_want" ] && return
 		[ $wait_idle -ge 2 ] && [ $((wait_have * 100)) -ge $((wait_want * 98)) ] && return
 		# 30 s
 		[ $wait_idle -lt 60 ] ||
