@@ -141,7 +141,9 @@ free_blocks() {
 		END { print n + 0 }' /proc/buddyinfo
 }
 
+# Exactly: CPUs keep what they have counted last to themselves for a while.
 free_zeroed() {
+	cat /proc/sys/vm/stat_refresh >/dev/null
 	vmstat nr_free_zeroed
 }
 
