@@ -970,6 +970,10 @@ static void test_external(void)
 	device = ioctl(lab.group, VFIO_GROUP_GET_DEVICE_FD, bdf3);
 	if (device < 0)
 		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m", bdf3);
+	/* Whoever may lock what they like when they map may do so ever after. */
+	getrlimit(RLIMIT_MEMLOCK, &was);
+	lock_cap(false);
+	limit_pages(before.charged + pages - 1);
 	expect(!dma_map(mem, IOVA_BASE, size), "mapped");
 	expect_more("no IOMMU", before, 0);
 	external(device, "pinned", at, true);
@@ -977,17 +981,12 @@ static void test_external(void)
 
 	/* The limit is the mapping's, all of it, and not a page more */
 	group = lab_open_group(group1);
-	getrlimit(RLIMIT_MEMLOCK, &was);
-	lock_cap(false);
-	limit_pages(before.charged + pages - 1);
 	expect(ioctl(group, VFIO_GROUP_SET_CONTAINER, &lab.container),
 	       "one page short: refused");
 	expect_more("one page short", before, EXTERNAL_PAGES);
 	limit_pages(before.charged + pages);
 	expect(!ioctl(group, VFIO_GROUP_SET_CONTAINER, &lab.container),
 	       "just enough: %m");
-	lock_cap(true);
-	setrlimit(RLIMIT_MEMLOCK, &was);
 
 	expect(charged() - before.charged == pages,
 	       "an IOMMU: %ld pages more charged, not %ld", pages,
@@ -1009,26 +1008,52 @@ static void test_external(void)
 	external(device, "unpinned at the end", at, false);
 	expect_more("unpinned at the end", before, 0);
 	expect_unmap("all", IOVA_BASE, size, size);
+	lock_cap(true);
+	setrlimit(RLIMIT_MEMLOCK, &was);
 	close(device);
 }
 
 /*
- * How often: by the kernel's own trace events, and a probe on the one function
- * that takes references on what a page table maps.
+ * What is pinned cannot be moved away. Taking a page out of use because of
+ * memory errors shows it, as nothing else is in its way.
+ */
+static void test_soft_offline(void)
+{
+	__u8 *mem = touched(SZ_2M, MADV_NOHUGEPAGE);
+	__u64 pfn = pfn_of(mem + SZ_4K);
+
+	expect(!dma_map(mem, IOVA_BASE, SZ_2M), "mapped");
+	expect(madvise(mem + SZ_4K, SZ_4K, MADV_SOFT_OFFLINE) && pfn_of(mem + SZ_4K) == pfn,
+	       "pinned: stays where it is");
+	expect_same_pages("pinned", mem, SZ_2M);
+	expect_unmap("all", IOVA_BASE, SZ_2M, SZ_2M);
+	expect(!madvise(mem + SZ_4K, SZ_4K, MADV_SOFT_OFFLINE), "unmapped: %m");
+	expect(pfn_of(mem + SZ_4K) != pfn, "unmapped: moved");
+	expect(mem[SZ_4K] == 1, "unmapped: the same contents");
+}
+
+/*
+ * How often: by the kernel's own trace events. How often references on pages are
+ * taken only a kernel with CONFIG_DEBUG_PAGE_REF tells.
  */
 
 #define TRACING	"/sys/kernel/tracing/"
 
-static void trace_write(const char *file, const char *val)
+static bool count_grabs;
+
+static bool trace_write(const char *file, const char *val)
 {
 	char path[128];
+	bool ok;
 	int fd;
 
 	snprintf(path, sizeof(path), TRACING "%s", file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, val, strlen(val)) < 0)
-		errx(1, "%s: %m: the kernel needs CONFIG_KPROBE_EVENTS", path);
+	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ok = write(fd, val, strlen(val)) >= 0;
 	close(fd);
+	return ok;
 }
 
 struct counts {
@@ -1051,15 +1076,16 @@ static struct counts counts(void)
 	while (fgets(line, sizeof(line), f)) {
 		if (line[0] == '#')
 			continue;
-		c.grabs += !!strstr(line, " grab: ");
+		c.grabs += !!strstr(line, " page_ref_mod: ");
 		c.write_locks += strstr(line, "mmap_lock_start_locking: ") &&
 				 strstr(line, "write=true");
 		c.maps += !!strstr(line, " map: ");
 		c.unmaps += !!strstr(line, " unmap: ");
 	}
 	fclose(f);
-	trace_write("trace", "\n");
-	trace_write("tracing_on", "1");
+	/* What is truncated is forgotten. */
+	if (!trace_write("trace", "") || !trace_write("tracing_on", "1"))
+		errx(1, TRACING "trace: %m");
 	return c;
 }
 
@@ -1073,9 +1099,11 @@ static void count(const char *what, __u8 *mem, __u64 size, unsigned long leaves)
 	counts();
 	expect(!dma_map(mem, IOVA_BASE, size), "%s: mapped", what);
 	c = counts();
-	printf("%s: %llu MiB, %lu leaves, %lu runs: %lu grabs, %lu mmap write locks, %lu maps",
-	       what, size >> 20, leaves, runs, c.grabs, c.write_locks, c.maps);
-	expect(c.grabs <= leaves, "%s: a grab per leaf, %lu", what, leaves);
+	printf("%s: %llu MiB, %lu leaves, %lu runs: %lu mmap write locks, %lu maps",
+	       what, size >> 20, leaves, runs, c.write_locks, c.maps);
+	if (count_grabs)
+		printf(", %lu references", c.grabs);
+	expect(!count_grabs || c.grabs <= leaves, "%s: a reference taken per leaf, %lu", what, leaves);
 	expect(c.write_locks <= (size + 128 * SZ_2M - 1) / (128 * SZ_2M),
 	       "%s: a write lock per 256 MiB", what);
 	expect(c.maps <= runs, "%s: an iommu_map() per run, %lu", what, runs);
@@ -1088,15 +1116,18 @@ static void count(const char *what, __u8 *mem, __u64 size, unsigned long leaves)
 
 static void test_counts(void)
 {
-	const __u64 size = 320 * SZ_2M;
+	const __u64 size = 200 * SZ_2M;
 	__u8 *mem, *other;
+	char pid[16];
 
-	trace_write("kprobe_events", "p:lab/grab try_grab_folio");
-	trace_write("buffer_size_kb", "16384");
-	trace_write("events/lab/grab/enable", "1");
-	trace_write("events/mmap_lock/mmap_lock_start_locking/enable", "1");
-	trace_write("events/iommu/map/enable", "1");
-	trace_write("events/iommu/unmap/enable", "1");
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	if (!trace_write("set_event_pid", pid) ||
+	    !trace_write("buffer_size_kb", "8192") ||
+	    !trace_write("events/mmap_lock/mmap_lock_start_locking/enable", "1") ||
+	    !trace_write("events/iommu/map/enable", "1") ||
+	    !trace_write("events/iommu/unmap/enable", "1"))
+		errx(1, TRACING ": %m: the kernel needs CONFIG_ENABLE_DEFAULT_TRACERS");
+	count_grabs = trace_write("events/page_ref/page_ref_mod/enable", "1");
 
 	count("thp", touched(size, MADV_HUGEPAGE), size, size / SZ_2M);
 	mem = map_at(reserve_space(32 * SZ_2M, SZ_2M), 32 * SZ_2M,
@@ -1109,7 +1140,7 @@ static void test_counts(void)
 	mem[0] = 1;
 	count("hugetlb1g", mem, SZ_1G, 1);
 
-	/* A huge page behind PTEs: a grab for the first, one for the row */
+	/* A huge page behind PTEs: the first one of a row, and the others */
 	mem = touched(8 * SZ_2M, MADV_HUGEPAGE);
 	for (int i = 0; i < 8; i++)
 		if (mprotect(mem + i * SZ_2M, SZ_4K, PROT_READ) ||
@@ -1123,11 +1154,8 @@ static void test_counts(void)
 		other[i] = ++mem[i];
 	count("fragmented", mem, 8 * SZ_2M, 8 * SZ_2M / SZ_4K);
 
-	trace_write("events/lab/grab/enable", "0");
-	trace_write("events/mmap_lock/mmap_lock_start_locking/enable", "0");
-	trace_write("events/iommu/map/enable", "0");
-	trace_write("events/iommu/unmap/enable", "0");
-	trace_write("kprobe_events", "-:lab/grab");
+	trace_write("events/enable", "0");
+	trace_write("set_event_pid", "");
 }
 
 /*
@@ -1183,6 +1211,7 @@ static const struct test {
 	{ "kill", test_kill },
 	{ "bar", test_bar },
 	{ "external", test_external },
+	{ "soft-offline", test_soft_offline },
 	{ "counts", test_counts },
 	{ "hold", test_hold },
 	{ "loop", test_loop },
