@@ -27,6 +27,10 @@
 
 #include "vfio-lab.h"
 
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101	/* in the kernel's asm/mman.h only */
+#endif
+
 #define PFN_MASK	0xffffffffff000ULL	/* of an IOMMU table entry */
 #define PAGEMAP_PRESENT	0x8000000000000000ULL
 #define PAGEMAP_PFN	0x007fffffffffffffULL
@@ -1103,7 +1107,8 @@ static void count(const char *what, __u8 *mem, __u64 size, unsigned long leaves)
 	       what, size >> 20, leaves, runs, c.write_locks, c.maps);
 	if (count_grabs)
 		printf(", %lu references", c.grabs);
-	expect(!count_grabs || c.grabs <= leaves, "%s: a reference taken per leaf, %lu", what, leaves);
+	expect(!count_grabs || c.grabs <= leaves,
+	       "%s: a reference taken per leaf, %lu", what, leaves);
 	expect(c.write_locks <= (size + 128 * SZ_2M - 1) / (128 * SZ_2M),
 	       "%s: a write lock per 256 MiB", what);
 	expect(c.maps <= runs, "%s: an iommu_map() per run, %lu", what, runs);

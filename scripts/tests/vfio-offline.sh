@@ -55,7 +55,7 @@ start_holding() {
 		kill -0 "$HOLD" || return 1
 		sleep 0.1
 	done
-	HELD=memory$(($(cat /tmp/hold) * 4096 / 0x$(cat $MEMORY/block_size_bytes)))
+	HELD=memory$(($(cat /tmp/hold) * 4096 / 0x$(cat "$MEMORY"/block_size_bytes)))
 }
 
 stop_holding() {
