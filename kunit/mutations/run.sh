@@ -32,7 +32,8 @@ while IFS=$'\t' read -r n case rule; do
 	# Only the suite that has the case: it takes a third of the time.
 	suite=page_prezero
 	! grep -q "KUNIT_CASE.*(${case}[,)]" kunit/page_reporting_kunit.c || suite=page_reporting
-	scripts/lab/run.sh -u -k mutants -m 2G -o "mutant-$n" \
+	! grep -q "KUNIT_CASE.*(${case}[,)]" kunit/gup_runs_kunit.c || suite=gup_runs
+	scripts/lab/run.sh -u -k mutants -m 5G -o "mutant-$n" \
 		-a "prezero_mutation=$n kunit.filter_glob=$suite" \
 		scripts/tests/kunit.sh </dev/null >/dev/null 2>&1 || true
 	failed=$(grep -aoE '    not ok [0-9]+ [a-z0-9_]+' "build/runs/mutant-$n/console.log" |
