@@ -703,47 +703,112 @@ static bool fail_not_reached(void)
 	return atoi(buf) > 0;
 }
 
+static void fail_knob(const char *knob, long val)
+{
+	char path[64], buf[16];
+	int fd, len = snprintf(buf, sizeof(buf), "%ld", val);
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/fail_page_alloc/%s", knob);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, buf, len) != len)
+		errx(1, "%s: %m: the kernel needs CONFIG_FAIL_PAGE_ALLOC", path);
+	close(fd);
+}
+
+/*
+ * Let this thread have so many pages, and then none: a single failure in the
+ * middle is a short pin, which is tried again from where it ended.
+ */
+static void fail_after(long pages)
+{
+	int fd = open("/proc/thread-self/make-it-fail", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		errx(1, "make-it-fail: %m");
+	close(fd);
+	fail_knob("task-filter", 1);
+	fail_knob("times", -1);
+	fail_knob("space", pages + 1);
+	fail_knob("probability", 100);
+}
+
+static void fail_no_more(void)
+{
+	fail_knob("probability", 0);
+	fail_knob("space", 0);
+	fail_knob("task-filter", 0);
+}
+
+/* A map that failed left nothing; one that did not did all of its work. */
+static void expect_all_or_nothing(const char *what, int err, const __u8 *mem,
+				  __u64 size, struct account before)
+{
+	if (err) {
+		expect_no_table(what);
+		expect_more(what, before, 0);
+	} else {
+		expect_same_pages(what, mem, size);
+		expect_more(what, before, size / SZ_4K);
+	}
+}
+
 /* Map with each allocation failing in turn, until there is none left to fail. */
 static void sweep(__u64 size, int advice, bool touch)
 {
 	__u8 *mem = anon(size, advice);
+	int n, failed = 0, err = 0;
 	struct account before;
-	int n, failed = 0;
+	bool clean = false;
+	char what[32];
 
 	if (touch)
 		memset(mem, 1, size);
 	before = account();
-	for (n = 1; !failures; n++) {
-		bool clean;
-		char what[32];
-		int err;
-
+	for (n = 1; !clean && !failures; n++) {
 		snprintf(what, sizeof(what), "failure %d", n);
 		if (!touch)
 			madvise(mem, size, MADV_DONTNEED);
 		fail_nth(n);
 		err = dma_map(mem, IOVA_BASE, size);
 		clean = fail_not_reached();
-		if (err) {
-			failed++;
-			expect_no_table(what);
-			expect_more(what, before, 0);
+		expect_all_or_nothing(what, err, mem, size, before);
+		failed += !!err;
+		if (err)
 			continue;
-		}
-
-		/* Not every failure is fatal: then everything must be there. */
-		expect_same_pages(what, mem, size);
-		expect_more(what, before, size / SZ_4K);
 		fail_nth(clean ? 0 : 1 + n % 7);
 		expect_unmap(what, IOVA_BASE, size, size);
 		fail_not_reached();
-		expect_no_table(what);
-		expect_more(what, before, 0);
-		if (clean)
-			break;
+		expect_all_or_nothing(what, -1, mem, size, before);
 	}
 	expect(failed > 0, "failed maps");
-	printf("%d failures injected, %d of them failed the map\n", n - 1, failed);
+	printf("%d failures injected, %d of them failed the map\n", n - 2, failed);
+}
+
+/* Map with memory for so many pages, a few more each time, until it is enough. */
+static void sweep_out_of_memory(__u64 size, int advice, int step)
+{
+	__u8 *mem = anon(size, advice);
+	struct account before = account();
+	int pages, err = -1, failed = 0;
+	char what[32];
+
+	for (pages = 0; err && !failures; pages += step) {
+		snprintf(what, sizeof(what), "%d pages", pages);
+		madvise(mem, size, MADV_DONTNEED);
+		fail_after(pages);
+		err = dma_map(mem, IOVA_BASE, size);
+		fail_no_more();
+		expect_all_or_nothing(what, err, mem, size, before);
+		failed += !!err;
+	}
+	/* Without memory for anything */
+	fail_after(0);
+	expect_unmap("out of memory", IOVA_BASE, size, size);
+	fail_no_more();
+	expect_all_or_nothing("unmapped", -1, mem, size, before);
+	expect(failed > 1, "failed maps");
+	printf("%d failed maps, then one with memory for %d pages\n", failed,
+	       pages - step);
 }
 
 static void test_fail_thp(void)
@@ -781,6 +846,16 @@ static struct table expect_second(const char *what, const __u8 *huge,
 	}
 	expect(t.n2m >= size / SZ_2M, "%s: superpages, not %lu", what, t.n2m);
 	return t;
+}
+
+static void test_oom_thp(void)
+{
+	sweep_out_of_memory(8 * SZ_1M, MADV_HUGEPAGE, 61);
+}
+
+static void test_oom_4k(void)
+{
+	sweep_out_of_memory(SZ_1M, MADV_NOHUGEPAGE, 1);
 }
 
 /*
@@ -1212,6 +1287,8 @@ static const struct test {
 	{ "fail-thp-touched", test_fail_thp_touched },
 	{ "fail-4k", test_fail_4k },
 	{ "fail-4k-touched", test_fail_4k_touched },
+	{ "oom-thp", test_oom_thp },
+	{ "oom-4k", test_oom_4k },
 	{ "second", test_second },
 	{ "kill", test_kill },
 	{ "bar", test_bar },

@@ -87,8 +87,12 @@ for knob in failslab/ignore-gfp-wait fail_page_alloc/ignore-gfp-wait \
 	echo N >/sys/kernel/debug/$knob || die "no fault injection in this kernel"
 done
 echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
+# Each failure's stack is of no interest, and looks like a complaint.
+echo 0 >/sys/kernel/debug/failslab/verbose
+echo 0 >/sys/kernel/debug/fail_page_alloc/verbose
 before=$(pinned)
-for test in fail-thp fail-thp-touched fail-4k fail-4k-touched second kill; do
+for test in fail-thp fail-thp-touched fail-4k fail-4k-touched \
+	oom-thp oom-4k second kill; do
 	leaf_said "failures" $test
 done
 t "killed while it maps and unmaps" killed
