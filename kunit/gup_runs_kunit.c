@@ -43,6 +43,7 @@
  * @order: their orders
  * @runs: where the function under test writes to
  * @addr: where @pages are mapped
+ * @io_from: mappings of what is here and after it in the file are VM_IO
  */
 struct layout {
 	struct file *file;
@@ -52,6 +53,7 @@ struct layout {
 	unsigned int order[MAX_BLOCKS];
 	struct page_run runs[MAX_RUNS];
 	unsigned long addr;
+	unsigned long io_from;
 };
 
 static const struct vm_operations_struct layout_vm_ops = { };
@@ -64,6 +66,8 @@ static int layout_mmap(struct file *file, struct vm_area_struct *vma)
 	if (vma->vm_pgoff + nr > MAX_PAGES)
 		return -EINVAL;
 	vma->vm_ops = &layout_vm_ops;
+	if (vma->vm_pgoff >= l->io_from)
+		vm_flags_set(vma, VM_IO);
 
 	for (i = 0; i < nr; i++) {
 		struct page *page = l->pages[vma->vm_pgoff + i];
@@ -97,6 +101,7 @@ static int gup_runs_init(struct kunit *test)
 		vfree(l);
 		return ret;
 	}
+	l->io_from = MAX_PAGES;
 	test->priv = l;
 
 	return 0;
@@ -418,19 +423,28 @@ static void runs_test_across_vmas(struct kunit *test)
 	expect_nr_runs(test, 29, 2, 1);
 }
 
-/* But not past what the VMA maps: the table goes on with someone else's page */
+/* But there if the next one must not be pinned, with the same page table */
 static void runs_test_end_of_vma(struct kunit *test)
 {
 	struct layout *l = test->priv;
+	unsigned long addr = test_reserve(test, SZ_1M, 0);
 	unsigned int nr_runs = MAX_RUNS;
 
 	lay(test, 0, new_block(test, 6, true), 64);
-	map_layout(test, 64, 0);
-	KUNIT_EXPECT_EQ(test, vm_munmap(l->addr + 40 * PAGE_SIZE, 24 * PAGE_SIZE), 0);
+	l->addr = addr;
+	l->io_from = 40;
+	test_mmap(test, l->file, addr, 40 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		  MAP_SHARED, 0);
+	test_mmap(test, l->file, addr + 40 * PAGE_SIZE, 24 * PAGE_SIZE,
+		  PROT_READ | PROT_WRITE, MAP_SHARED, 40 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, pin_runs(l, l->addr, 64, FOLL_WRITE, &nr_runs), 40);
 	KUNIT_EXPECT_EQ(test, expect_runs(test, l->pages, 64, nr_runs), 40);
 	unpin_runs(l, nr_runs);
 	expect_pins(test, l->pages, 0);
+	nr_runs = MAX_RUNS;
+	KUNIT_EXPECT_EQ(test, pin_runs(l, l->addr + 40 * PAGE_SIZE, 1, FOLL_WRITE,
+				       &nr_runs), -EFAULT);
+	KUNIT_EXPECT_EQ(test, nr_runs, 0);
 }
 
 /* Reserved pages do not share a run with others */

@@ -6,7 +6,7 @@ cd "$(dirname "$(realpath "$0")")/.." || exit
 out=build/runs/kunit/out.log
 
 scripts/modules.sh lab module kunit || exit
-scripts/lab/run.sh -u -m 3G -o kunit scripts/tests/kunit.sh | grep -E '^(ok|not ok|#) |not ok'
+scripts/lab/run.sh -u -m 5G -o kunit scripts/tests/kunit.sh | grep -E '^(ok|not ok|#) |not ok'
 rc=$?
 
 # kunit.py wants the plan first.

@@ -27,6 +27,10 @@
 
 #include "vfio-lab.h"
 
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101	/* in the kernel's asm/mman.h only */
+#endif
+
 #define PFN_MASK	0xffffffffff000ULL	/* of an IOMMU table entry */
 #define PAGEMAP_PRESENT	0x8000000000000000ULL
 #define PAGEMAP_PFN	0x007fffffffffffffULL
@@ -699,47 +703,112 @@ static bool fail_not_reached(void)
 	return atoi(buf) > 0;
 }
 
+static void fail_knob(const char *knob, long val)
+{
+	char path[64], buf[16];
+	int fd, len = snprintf(buf, sizeof(buf), "%ld", val);
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/fail_page_alloc/%s", knob);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, buf, len) != len)
+		errx(1, "%s: %m: the kernel needs CONFIG_FAIL_PAGE_ALLOC", path);
+	close(fd);
+}
+
+/*
+ * Let this thread have so many pages, and then none: a single failure in the
+ * middle is a short pin, which is tried again from where it ended.
+ */
+static void fail_after(long pages)
+{
+	int fd = open("/proc/thread-self/make-it-fail", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		errx(1, "make-it-fail: %m");
+	close(fd);
+	fail_knob("task-filter", 1);
+	fail_knob("times", -1);
+	fail_knob("space", pages + 1);
+	fail_knob("probability", 100);
+}
+
+static void fail_no_more(void)
+{
+	fail_knob("probability", 0);
+	fail_knob("space", 0);
+	fail_knob("task-filter", 0);
+}
+
+/* A map that failed left nothing; one that did not did all of its work. */
+static void expect_all_or_nothing(const char *what, int err, const __u8 *mem,
+				  __u64 size, struct account before)
+{
+	if (err) {
+		expect_no_table(what);
+		expect_more(what, before, 0);
+	} else {
+		expect_same_pages(what, mem, size);
+		expect_more(what, before, size / SZ_4K);
+	}
+}
+
 /* Map with each allocation failing in turn, until there is none left to fail. */
 static void sweep(__u64 size, int advice, bool touch)
 {
 	__u8 *mem = anon(size, advice);
+	int n, failed = 0, err = 0;
 	struct account before;
-	int n, failed = 0;
+	bool clean = false;
+	char what[32];
 
 	if (touch)
 		memset(mem, 1, size);
 	before = account();
-	for (n = 1; !failures; n++) {
-		bool clean;
-		char what[32];
-		int err;
-
+	for (n = 1; !clean && !failures; n++) {
 		snprintf(what, sizeof(what), "failure %d", n);
 		if (!touch)
 			madvise(mem, size, MADV_DONTNEED);
 		fail_nth(n);
 		err = dma_map(mem, IOVA_BASE, size);
 		clean = fail_not_reached();
-		if (err) {
-			failed++;
-			expect_no_table(what);
-			expect_more(what, before, 0);
+		expect_all_or_nothing(what, err, mem, size, before);
+		failed += !!err;
+		if (err)
 			continue;
-		}
-
-		/* Not every failure is fatal: then everything must be there. */
-		expect_same_pages(what, mem, size);
-		expect_more(what, before, size / SZ_4K);
 		fail_nth(clean ? 0 : 1 + n % 7);
 		expect_unmap(what, IOVA_BASE, size, size);
 		fail_not_reached();
-		expect_no_table(what);
-		expect_more(what, before, 0);
-		if (clean)
-			break;
+		expect_all_or_nothing(what, -1, mem, size, before);
 	}
 	expect(failed > 0, "failed maps");
-	printf("%d failures injected, %d of them failed the map\n", n - 1, failed);
+	printf("%d failures injected, %d of them failed the map\n", n - 2, failed);
+}
+
+/* Map with memory for so many pages, a few more each time, until it is enough. */
+static void sweep_out_of_memory(__u64 size, int advice, int step)
+{
+	__u8 *mem = anon(size, advice);
+	struct account before = account();
+	int pages, err = -1, failed = 0;
+	char what[32];
+
+	for (pages = 0; err && !failures; pages += step) {
+		snprintf(what, sizeof(what), "%d pages", pages);
+		madvise(mem, size, MADV_DONTNEED);
+		fail_after(pages);
+		err = dma_map(mem, IOVA_BASE, size);
+		fail_no_more();
+		expect_all_or_nothing(what, err, mem, size, before);
+		failed += !!err;
+	}
+	/* Without memory for anything */
+	fail_after(0);
+	expect_unmap("out of memory", IOVA_BASE, size, size);
+	fail_no_more();
+	expect_all_or_nothing("unmapped", -1, mem, size, before);
+	expect(failed > 1, "failed maps");
+	printf("%d failed maps, then one with memory for %d pages\n", failed,
+	       pages - step);
 }
 
 static void test_fail_thp(void)
@@ -777,6 +846,16 @@ static struct table expect_second(const char *what, const __u8 *huge,
 	}
 	expect(t.n2m >= size / SZ_2M, "%s: superpages, not %lu", what, t.n2m);
 	return t;
+}
+
+static void test_oom_thp(void)
+{
+	sweep_out_of_memory(8 * SZ_1M, MADV_HUGEPAGE, 61);
+}
+
+static void test_oom_4k(void)
+{
+	sweep_out_of_memory(SZ_1M, MADV_NOHUGEPAGE, 1);
 }
 
 /*
@@ -970,6 +1049,10 @@ static void test_external(void)
 	device = ioctl(lab.group, VFIO_GROUP_GET_DEVICE_FD, bdf3);
 	if (device < 0)
 		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m", bdf3);
+	/* Whoever may lock what they like when they map may do so ever after. */
+	getrlimit(RLIMIT_MEMLOCK, &was);
+	lock_cap(false);
+	limit_pages(before.charged + pages - 1);
 	expect(!dma_map(mem, IOVA_BASE, size), "mapped");
 	expect_more("no IOMMU", before, 0);
 	external(device, "pinned", at, true);
@@ -977,17 +1060,12 @@ static void test_external(void)
 
 	/* The limit is the mapping's, all of it, and not a page more */
 	group = lab_open_group(group1);
-	getrlimit(RLIMIT_MEMLOCK, &was);
-	lock_cap(false);
-	limit_pages(before.charged + pages - 1);
 	expect(ioctl(group, VFIO_GROUP_SET_CONTAINER, &lab.container),
 	       "one page short: refused");
 	expect_more("one page short", before, EXTERNAL_PAGES);
 	limit_pages(before.charged + pages);
 	expect(!ioctl(group, VFIO_GROUP_SET_CONTAINER, &lab.container),
 	       "just enough: %m");
-	lock_cap(true);
-	setrlimit(RLIMIT_MEMLOCK, &was);
 
 	expect(charged() - before.charged == pages,
 	       "an IOMMU: %ld pages more charged, not %ld", pages,
@@ -1009,26 +1087,52 @@ static void test_external(void)
 	external(device, "unpinned at the end", at, false);
 	expect_more("unpinned at the end", before, 0);
 	expect_unmap("all", IOVA_BASE, size, size);
+	lock_cap(true);
+	setrlimit(RLIMIT_MEMLOCK, &was);
 	close(device);
 }
 
 /*
- * How often: by the kernel's own trace events, and a probe on the one function
- * that takes references on what a page table maps.
+ * What is pinned cannot be moved away. Taking a page out of use because of
+ * memory errors shows it, as nothing else is in its way.
+ */
+static void test_soft_offline(void)
+{
+	__u8 *mem = touched(SZ_2M, MADV_NOHUGEPAGE);
+	__u64 pfn = pfn_of(mem + SZ_4K);
+
+	expect(!dma_map(mem, IOVA_BASE, SZ_2M), "mapped");
+	expect(madvise(mem + SZ_4K, SZ_4K, MADV_SOFT_OFFLINE) && pfn_of(mem + SZ_4K) == pfn,
+	       "pinned: stays where it is");
+	expect_same_pages("pinned", mem, SZ_2M);
+	expect_unmap("all", IOVA_BASE, SZ_2M, SZ_2M);
+	expect(!madvise(mem + SZ_4K, SZ_4K, MADV_SOFT_OFFLINE), "unmapped: %m");
+	expect(pfn_of(mem + SZ_4K) != pfn, "unmapped: moved");
+	expect(mem[SZ_4K] == 1, "unmapped: the same contents");
+}
+
+/*
+ * How often: by the kernel's own trace events. How often references on pages are
+ * taken only a kernel with CONFIG_DEBUG_PAGE_REF tells.
  */
 
 #define TRACING	"/sys/kernel/tracing/"
 
-static void trace_write(const char *file, const char *val)
+static bool count_grabs;
+
+static bool trace_write(const char *file, const char *val)
 {
 	char path[128];
+	bool ok;
 	int fd;
 
 	snprintf(path, sizeof(path), TRACING "%s", file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, val, strlen(val)) < 0)
-		errx(1, "%s: %m: the kernel needs CONFIG_KPROBE_EVENTS", path);
+	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ok = write(fd, val, strlen(val)) >= 0;
 	close(fd);
+	return ok;
 }
 
 struct counts {
@@ -1051,15 +1155,16 @@ static struct counts counts(void)
 	while (fgets(line, sizeof(line), f)) {
 		if (line[0] == '#')
 			continue;
-		c.grabs += !!strstr(line, " grab: ");
+		c.grabs += !!strstr(line, " page_ref_mod: ");
 		c.write_locks += strstr(line, "mmap_lock_start_locking: ") &&
 				 strstr(line, "write=true");
 		c.maps += !!strstr(line, " map: ");
 		c.unmaps += !!strstr(line, " unmap: ");
 	}
 	fclose(f);
-	trace_write("trace", "\n");
-	trace_write("tracing_on", "1");
+	/* What is truncated is forgotten. */
+	if (!trace_write("trace", "") || !trace_write("tracing_on", "1"))
+		errx(1, TRACING "trace: %m");
 	return c;
 }
 
@@ -1073,9 +1178,12 @@ static void count(const char *what, __u8 *mem, __u64 size, unsigned long leaves)
 	counts();
 	expect(!dma_map(mem, IOVA_BASE, size), "%s: mapped", what);
 	c = counts();
-	printf("%s: %llu MiB, %lu leaves, %lu runs: %lu grabs, %lu mmap write locks, %lu maps",
-	       what, size >> 20, leaves, runs, c.grabs, c.write_locks, c.maps);
-	expect(c.grabs <= leaves, "%s: a grab per leaf, %lu", what, leaves);
+	printf("%s: %llu MiB, %lu leaves, %lu runs: %lu mmap write locks, %lu maps",
+	       what, size >> 20, leaves, runs, c.write_locks, c.maps);
+	if (count_grabs)
+		printf(", %lu references", c.grabs);
+	expect(!count_grabs || c.grabs <= leaves,
+	       "%s: a reference taken per leaf, %lu", what, leaves);
 	expect(c.write_locks <= (size + 128 * SZ_2M - 1) / (128 * SZ_2M),
 	       "%s: a write lock per 256 MiB", what);
 	expect(c.maps <= runs, "%s: an iommu_map() per run, %lu", what, runs);
@@ -1088,15 +1196,18 @@ static void count(const char *what, __u8 *mem, __u64 size, unsigned long leaves)
 
 static void test_counts(void)
 {
-	const __u64 size = 320 * SZ_2M;
+	const __u64 size = 200 * SZ_2M;
 	__u8 *mem, *other;
+	char pid[16];
 
-	trace_write("kprobe_events", "p:lab/grab try_grab_folio");
-	trace_write("buffer_size_kb", "16384");
-	trace_write("events/lab/grab/enable", "1");
-	trace_write("events/mmap_lock/mmap_lock_start_locking/enable", "1");
-	trace_write("events/iommu/map/enable", "1");
-	trace_write("events/iommu/unmap/enable", "1");
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	if (!trace_write("set_event_pid", pid) ||
+	    !trace_write("buffer_size_kb", "8192") ||
+	    !trace_write("events/mmap_lock/mmap_lock_start_locking/enable", "1") ||
+	    !trace_write("events/iommu/map/enable", "1") ||
+	    !trace_write("events/iommu/unmap/enable", "1"))
+		errx(1, TRACING ": %m: the kernel needs CONFIG_ENABLE_DEFAULT_TRACERS");
+	count_grabs = trace_write("events/page_ref/page_ref_mod/enable", "1");
 
 	count("thp", touched(size, MADV_HUGEPAGE), size, size / SZ_2M);
 	mem = map_at(reserve_space(32 * SZ_2M, SZ_2M), 32 * SZ_2M,
@@ -1109,7 +1220,7 @@ static void test_counts(void)
 	mem[0] = 1;
 	count("hugetlb1g", mem, SZ_1G, 1);
 
-	/* A huge page behind PTEs: a grab for the first, one for the row */
+	/* A huge page behind PTEs: the first one of a row, and the others */
 	mem = touched(8 * SZ_2M, MADV_HUGEPAGE);
 	for (int i = 0; i < 8; i++)
 		if (mprotect(mem + i * SZ_2M, SZ_4K, PROT_READ) ||
@@ -1123,11 +1234,8 @@ static void test_counts(void)
 		other[i] = ++mem[i];
 	count("fragmented", mem, 8 * SZ_2M, 8 * SZ_2M / SZ_4K);
 
-	trace_write("events/lab/grab/enable", "0");
-	trace_write("events/mmap_lock/mmap_lock_start_locking/enable", "0");
-	trace_write("events/iommu/map/enable", "0");
-	trace_write("events/iommu/unmap/enable", "0");
-	trace_write("kprobe_events", "-:lab/grab");
+	trace_write("events/enable", "0");
+	trace_write("set_event_pid", "");
 }
 
 /*
@@ -1179,10 +1287,13 @@ static const struct test {
 	{ "fail-thp-touched", test_fail_thp_touched },
 	{ "fail-4k", test_fail_4k },
 	{ "fail-4k-touched", test_fail_4k_touched },
+	{ "oom-thp", test_oom_thp },
+	{ "oom-4k", test_oom_4k },
 	{ "second", test_second },
 	{ "kill", test_kill },
 	{ "bar", test_bar },
 	{ "external", test_external },
+	{ "soft-offline", test_soft_offline },
 	{ "counts", test_counts },
 	{ "hold", test_hold },
 	{ "loop", test_loop },

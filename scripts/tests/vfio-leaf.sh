@@ -3,7 +3,7 @@
 # vfio/type1 by page table leaf: what is mapped, pinned and charged, for each
 # way memory can be mapped, and that nothing is left of it, whatever fails.
 #
-# Wants run.sh -d, and "kernelcore=" less than all memory, for ZONE_MOVABLE.
+# Wants run.sh -d.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -44,47 +44,6 @@ killed() {
 	done
 }
 
-block_bytes() {
-	echo $((0x$(cat /sys/devices/system/memory/block_size_bytes)))
-}
-
-offline() {
-	timeout 10 sh -c "echo offline >/sys/devices/system/memory/$1/state"
-}
-
-# A pin for long is not for ZONE_MOVABLE: all of it can go meanwhile.
-movable_goes_offline() {
-	movable=0
-	for movable_dir in /sys/devices/system/memory/memory*; do
-		[ "$(cat "$movable_dir/valid_zones")" = Movable ] || continue
-		movable_block=${movable_dir##*/}
-		offline "$movable_block" || return 1
-		echo online_movable >"$movable_dir/state" || return 1
-		movable=$((movable + 1))
-	done
-	[ "$movable" -gt 0 ]
-}
-
-# start_holding: a mapping in the background; HELD is the block it begins in.
-start_holding() {
-	rm -f /tmp/hold
-	leaf hold >/tmp/hold &
-	HOLD=$!
-	until grep -q '^[0-9]' /tmp/hold; do
-		kill -0 "$HOLD" || return 1
-		sleep 0.1
-	done
-	HELD=memory$(($(cat /tmp/hold) * 4096 / $(block_bytes)))
-	# From where memory comes first, were it not for the pin
-	[ "$(cat /sys/devices/system/memory/"$HELD"/valid_zones)" != Movable ]
-}
-
-stop_holding() {
-	killall -9 vfio-leaf
-	wait "$HOLD"
-	[ "$(pinned)" = "$before" ]
-}
-
 # Pins of a device without an IOMMU
 external() {
 	vfio-leaf -g "$GROUP" -d "$EDU" -b "$(basename "$(readlink /sys/devices/platform/pinner/iommu_group)")" \
@@ -104,7 +63,7 @@ bind_edu
 hugetlb_pool hugetlb1g $((1 << 30))
 hugetlb_pool hugetlb2m $((64 << 20))
 for test in thp 4k fragmented remapped ptes vmas hugetlb2m hugetlb1g \
-	zero-page unshare refused rlimit unmap-v2 unmap-v1 bar; do
+	zero-page unshare refused rlimit unmap-v2 unmap-v1 bar soft-offline; do
 	t "$test" leaf $test
 done
 t "a device that pins loads" insmod /lab/pinner.ko
@@ -128,15 +87,15 @@ for knob in failslab/ignore-gfp-wait fail_page_alloc/ignore-gfp-wait \
 	echo N >/sys/kernel/debug/$knob || die "no fault injection in this kernel"
 done
 echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
+# Each failure's stack is of no interest, and looks like a complaint.
+echo 0 >/sys/kernel/debug/failslab/verbose
+echo 0 >/sys/kernel/debug/fail_page_alloc/verbose
 before=$(pinned)
-for test in fail-thp fail-thp-touched fail-4k fail-4k-touched second kill; do
+for test in fail-thp fail-thp-touched fail-4k fail-4k-touched \
+	oom-thp oom-4k second kill; do
 	leaf_said "failures" $test
 done
 t "killed while it maps and unmaps" killed
 t "nothing is pinned after all that" test "$(pinned)" = "$before"
 
-t "what is pinned is not in ZONE_MOVABLE" start_holding
-t "which can go offline" movable_goes_offline
-t_not "its own memory can not" offline "$HELD"
-t "and is unpinned at the end" stop_holding
 finish

@@ -58,40 +58,57 @@ static const struct vfio_device_ops pinner_ops = {
 	.dma_unmap = pinner_dma_unmap,
 };
 
+static int pinner_probe(struct platform_device *pdev)
+{
+	int ret;
+
+	pinner = vfio_alloc_device(pinner, vdev, &pdev->dev, &pinner_ops);
+	if (IS_ERR(pinner))
+		return PTR_ERR(pinner);
+
+	ret = vfio_register_emulated_iommu_dev(&pinner->vdev);
+	if (ret)
+		vfio_put_device(&pinner->vdev);
+
+	return ret;
+}
+
+static void pinner_remove(struct platform_device *pdev)
+{
+	vfio_unregister_group_dev(&pinner->vdev);
+	vfio_put_device(&pinner->vdev);
+}
+
+/* VFIO wants a device with a driver. */
+static struct platform_driver pinner_driver = {
+	.driver = { .name = "pinner" },
+	.probe = pinner_probe,
+	.remove_new = pinner_remove,
+};
+
 static int __init pinner_init(void)
 {
 	int ret;
 
+	ret = platform_driver_register(&pinner_driver);
+	if (ret)
+		return ret;
+
 	pinner_pdev = platform_device_register_simple("pinner", PLATFORM_DEVID_NONE,
 						      NULL, 0);
-	if (IS_ERR(pinner_pdev))
+	if (IS_ERR(pinner_pdev)) {
+		platform_driver_unregister(&pinner_driver);
 		return PTR_ERR(pinner_pdev);
-
-	pinner = vfio_alloc_device(pinner, vdev, &pinner_pdev->dev, &pinner_ops);
-	if (IS_ERR(pinner)) {
-		ret = PTR_ERR(pinner);
-		goto unregister;
 	}
-	ret = vfio_register_emulated_iommu_dev(&pinner->vdev);
-	if (ret)
-		goto put;
 
 	return 0;
-
-put:
-	vfio_put_device(&pinner->vdev);
-unregister:
-	platform_device_unregister(pinner_pdev);
-
-	return ret;
 }
 module_init(pinner_init);
 
 static void __exit pinner_exit(void)
 {
-	vfio_unregister_group_dev(&pinner->vdev);
-	vfio_put_device(&pinner->vdev);
 	platform_device_unregister(pinner_pdev);
+	platform_driver_unregister(&pinner_driver);
 }
 module_exit(pinner_exit);
 

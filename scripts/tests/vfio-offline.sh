@@ -1,0 +1,81 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# vfio/type1 and memory hot-unplug: what is pinned for long is not in
+# ZONE_MOVABLE, which can go offline meanwhile, and its own memory can not.
+#
+# Wants "kernelcore=" less than all memory, for ZONE_MOVABLE.
+# shellcheck source=scripts/lab/lib.sh
+. /lab/lib.sh
+
+MEMORY=/sys/devices/system/memory
+
+leaf() {
+	vfio-leaf -g "$GROUP" -d "$EDU" "$1"
+}
+
+# Pages pinned by anybody
+pinned() {
+	echo 1 >/proc/sys/vm/stat_refresh
+	echo $(($(vmstat nr_foll_pin_acquired) - $(vmstat nr_foll_pin_released)))
+}
+
+# Killed by its timeout if it would try forever
+offline() {
+	timeout 10 sh -c "echo offline >$MEMORY/$1/state"
+}
+
+# Blocks of ZONE_MOVABLE that can go offline: not those that hold boot memory.
+find_movable() {
+	MOVABLE=
+	for find_dir in "$MEMORY"/memory*; do
+		[ "$(cat "$find_dir/valid_zones")" = Movable ] || continue
+		offline "${find_dir##*/}" || continue
+		echo online_movable >"$find_dir/state" || return 1
+		MOVABLE="$MOVABLE ${find_dir##*/}"
+	done
+	[ -n "$MOVABLE" ]
+}
+
+movable_goes_offline() {
+	for offline_block in $MOVABLE; do
+		offline "$offline_block" || return 1
+	done
+	for offline_block in $MOVABLE; do
+		echo online_movable >"$MEMORY/$offline_block/state" || return 1
+	done
+}
+
+# A mapping in the background, of memory touched before: HELD is the block it
+# begins in.
+start_holding() {
+	rm -f /tmp/hold
+	leaf hold >/tmp/hold &
+	HOLD=$!
+	until grep -q '^[0-9]' /tmp/hold; do
+		kill -0 "$HOLD" || return 1
+		sleep 0.1
+	done
+	HELD=memory$(($(cat /tmp/hold) * 4096 / 0x$(cat "$MEMORY"/block_size_bytes)))
+}
+
+stop_holding() {
+	killall -9 vfio-leaf
+	wait "$HOLD"
+	[ "$(pinned)" = "$before" ]
+}
+
+# Memory comes from ZONE_MOVABLE first, were it not for the pin.
+not_movable() {
+	[ "$(cat "$MEMORY/$HELD/valid_zones")" != Movable ]
+}
+
+setup_thp
+bind_edu
+t "ZONE_MOVABLE can go offline" find_movable || die "no ZONE_MOVABLE: boot with kernelcore="
+before=$(pinned)
+t "memory is mapped" start_holding
+t "and not left in ZONE_MOVABLE" not_movable
+t "which can go offline" movable_goes_offline
+t_not "the memory mapped can not" offline "$HELD"
+t "and is unpinned at the end" stop_holding
+finish
