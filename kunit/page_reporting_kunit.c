@@ -791,7 +791,7 @@ static int wait_for_other(struct client *c, struct scatterlist *sgl,
 			complete(&c->reporting);
 			wait_for_completion_timeout(&c->go_on, 10 * HZ);
 			/* Time for the other to do what it must not do yet */
-			msleep(c->hold_ms ?: 40);
+			msleep(c->hold_ms ?: 10);
 			c->other_done_early = READ_ONCE(c->other_done);
 		}
 	}
