@@ -33,13 +33,16 @@ m() {
 part "setup" m setup
 part "source" m source
 part "style" m style
+part "libvirt hook" scripts/tests/hook-test.sh
 part "apply to somebody's tree" scripts/tests/apply-test.sh
 part "each patch" scripts/each.sh
 if part "kernel" m kernel && part "module" m module-lab; then
 	part "module is clean" scripts/module-check.sh
 	part "kunit" m kunit
 	part "lab runner" scripts/tests/runner-test.sh
+	part "lab image" m lab-image
 	part "lab" scripts/cases.sh check
+	part "start of a guest" m bench-boot-short
 	part "soak" m soak-lab MINUTES=2
 fi
 echo "$passed passed, $failed failed" | tee build/results/check
