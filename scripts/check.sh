@@ -39,8 +39,8 @@ part "each patch" scripts/each.sh
 if part "kernel" m kernel && part "module" m module-lab; then
 	part "module is clean" scripts/module-check.sh
 	part "kunit" m kunit
-	part "lab runner" scripts/tests/runner-test.sh
 	part "lab image" m lab-image
+	part "lab runner" scripts/tests/runner-test.sh
 	part "lab" scripts/cases.sh check
 	part "start of a guest" m bench-boot-short
 	part "soak" m soak-lab MINUTES=2
