@@ -13,8 +13,8 @@ suite=bookworm
 packages=(
 	libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu
 	qemu-system-x86 seabios
-	# to look around with
-	less numactl pciutils procps strace
+	# to look around with, and mount
+	less mount numactl pciutils procps strace
 )
 mkdir -p "$out" build/logs
 id=$(sha256sum <scripts/lab/image.sh)
@@ -54,6 +54,7 @@ disk() {
 		--aptopt='Apt::Install-Recommends "false"' \
 		--customize-hook="copy-in $tmp/grub.iso /srv" \
 		--customize-hook='chroot "$1" passwd -d root' \
+		--customize-hook='chroot "$1" useradd --system --user-group libvirt-qemu' \
 		--customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*' \
 		"$suite" "$tmp/root.tar"
 	# shellcheck disable=SC2016

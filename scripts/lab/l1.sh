@@ -16,6 +16,7 @@ start_libvirt() {
 	hugetlbfs_mount = ["/dev/hugepages", "/dev/hugepages1G"]
 	CONF
 	mount -t hugetlbfs -o pagesize=1G hugetlbfs /dev/hugepages1G
+	mkdir -p /var/log/libvirt/qemu /var/lib/libvirt/qemu /var/cache/libvirt/qemu
 	hostname lab
 	busybox syslogd -O /run/syslog
 	libvirtd -d || return
