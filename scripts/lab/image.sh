@@ -13,8 +13,8 @@ suite=bookworm
 packages=(
 	libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu
 	qemu-system-x86 seabios
-	# to look around with, and mount
-	less mount numactl pciutils procps strace
+	# what a machine has, and to look around with
+	kmod less mount numactl pciutils procps strace
 )
 mkdir -p "$out" build/logs
 id=$(sha256sum <scripts/lab/image.sh)
