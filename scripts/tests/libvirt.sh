@@ -81,12 +81,13 @@ load_prezero || die "prezero.ko does not load"
 at_rest
 # Nothing is cleared any more unless somebody asks for it.
 echo 3600000 >"$PREZERO/interval_ms"
-t "all is cleared, and served" served 95 100
-t "the hook says so" hook_said "starting: $mib of $mib MiB"
-t "started again at once, it waits, and all is served" served 95 100
-t "the hook says so" hook_said "starting: $mib of $mib MiB"
+# QEMU wants a little for itself.
+t "all is cleared, and served" served 95 101
+t "the hook says so" hook_said "starting: $mib of $mib MiB are cleared"
+t "started again at once, it waits, and all is served" served 95 101
+t "the hook says so" hook_said "starting: $mib of $mib MiB are cleared"
 echo wait_s=0 >/etc/default/prezero-hook
-t "may it not wait, the machine starts without" served 5 80
+t "may it not wait, the machine starts without" served 0 80
 t "the hook says so" hook_said "starting all the same: .*wait_s=0"
 t "a machine without a device starts" without_device
 t "the hook says nothing" hook_silent
