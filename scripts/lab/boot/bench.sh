@@ -8,19 +8,16 @@
 # environment:
 #   MAX       GiB of the largest guest (8); the lab has 4 GiB more
 #   REPEAT    how often each start is measured (3)
-#   SLOPE     how many times more the two sizes that make the slope (5)
+#   SLOPE     how many times more the two sizes that make THP's slope (2)
 #   BACKINGS  which memory (hugetlb1g hugetlb2m thp memfd)
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 top=$(realpath "$here/../../..")
 what=${1:-full}
-max=${MAX:-8} repeat=${REPEAT:-3} slope=${SLOPE:-5}
+max=${MAX:-8} repeat=${REPEAT:-3} slope=${SLOPE:-2}
 # The most contiguous memory first, before memory is fragmented
 backings=${BACKINGS:-hugetlb1g hugetlb2m thp memfd}
 out=$top/build/results/boot
-rows=$(mktemp)
-trap 'rm -f "$rows" "$rows.out" "$rows.lab"' EXIT
-mkdir -p "${out%/*}"
 
 sizes=
 for ((mib = 512; mib < max << 10; mib *= 2)); do
@@ -50,19 +47,28 @@ speed() {
 		}'
 }
 
+[ "$what" != short ] || out+=-short
+mkdir -p "${out%/*}"
+# A file that stays: a run that was cut short has what it has.
+rows=$out.rows
+rm -f "$rows"
+trap 'rm -f "$rows.out" "$rows.lab" "$rows.plot"' EXIT
+
 if [ "$what" = short ]; then
-	out+=-short
 	max=4
 	starts lab 1 "1024 4096" thp "leaf prezero"
 else
+	# What the slope is made of, more often; only THP's is small enough to
+	# need it.
+	stock=() lab=()
 	far="$((max > 4 ? 4096 : 512)) $((max << 10))"
-	for ((r = 1; r <= repeat; r++)); do
-		starts stock $r "$sizes" "$backings" "none stock" "$far" thp again
-		starts lab $r "$sizes" "$backings" "one leaf prezero" "$far" thp "again hook"
+	for ((r = 0; r < slope; r++)); do
+		stock+=("$far" thp stock)
+		lab+=("$far" thp prezero)
 	done
-	for (( ; r <= repeat + slope; r++)); do
-		starts stock $r "$far" "thp memfd" stock "$far" thp again
-		starts lab $r "$far" "thp memfd" "leaf prezero" "$far" thp again
+	for ((r = 1; r <= repeat; r++)); do
+		starts stock $r "$sizes" "$backings" stock "${stock[@]}" "$far" thp "none again"
+		starts lab $r "$sizes" "$backings" "one leaf prezero" "${lab[@]}" "$far" thp "again hook"
 	done
 fi
 jq -s . "$rows" >"$out.json"
@@ -84,7 +90,7 @@ if [ "$what" = short ]; then
 else
 	speed | tee -a "$out.txt"
 	echo
-	jq -r -f "$here/plot.jq" "$out.json" >"$rows"
-	gnuplot -e "rows='$rows'; out='$out.png'" "$here/plot.gp"
+	jq -r -f "$here/plot.jq" "$out.json" >"$rows.plot"
+	gnuplot -e "rows='$rows.plot'; out='$out.png'" "$here/plot.gp"
 	echo "rows: ${out#"$top"/}.json, plot: ${out#"$top"/}.png"
 fi

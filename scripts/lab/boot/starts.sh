@@ -35,7 +35,10 @@ set_config() {
 	one) set_pin_batch 1 ;;
 	*) set_pin_batch 0 ;;
 	esac
-	[ ! -d "$PREZERO" ] || prezero_off
+	[ ! -d "$PREZERO" ] || {
+		echo 0 >"$PREZERO/enabled"
+		echo 1 >"$PREZERO/flush"
+	}
 }
 
 # one_start CONFIG BACKING MIB
@@ -44,7 +47,11 @@ one_start() {
 	define_l2 "$2" "$3" "$1" || return
 	case $1 in
 	prezero)
-		at_rest
+		# The pages of a pool are not prezero's: nothing to wait for
+		case $2 in
+		hugetlb*) prezero_on ;;
+		*) at_rest ;;
+		esac
 		;;
 	again | hook)
 		[ ! -d "$PREZERO" ] || at_rest
