@@ -83,7 +83,7 @@ lab-image: setup ## build the disk of the libvirt lab: build/l1
 
 .PHONY: lab
 lab: module-lab lab-image ## a shell in the libvirt lab; CMD='...': run one command (KERNEL=lab, MEM=6G)
-	@scripts/lab/run.sh $(if $(CMD),-dr,-dI) -k $(KERNEL) -m $(MEM) -t 0 -o lab scripts/lab/shell.sh "$$CMD"
+	@scripts/lab/run.sh $(if $(CMD),-dr,-dI) -k $(KERNEL) -m $(MEM) -t 0 -o lab scripts/lab/shell.sh $(if $(CMD),"$$CMD")
 
 .PHONY: demo
 demo: module-lab ## map N GiB for a device without and with prezero, one table (N=4, BACKINGS="thp 4k memfd")
