@@ -20,7 +20,7 @@ MEM ?= 6G
 # bench-boot: GiB of the largest guest, more runs of the sizes that make the
 # slope
 MAX ?= 8
-SLOPE ?= 2
+SLOPE ?= 1
 
 export N REPEAT ICOUNT BACKINGS APPEND CMD MAX SLOPE
 

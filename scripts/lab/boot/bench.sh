@@ -8,13 +8,13 @@
 # environment:
 #   MAX       GiB of the largest guest (8); the lab has 4 GiB more
 #   REPEAT    how often each start is measured (3)
-#   SLOPE     how many times more the two sizes that make THP's slope (2)
+#   SLOPE     how many times more the two sizes that make THP's slope (1)
 #   BACKINGS  which memory (hugetlb1g hugetlb2m thp memfd)
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 top=$(realpath "$here/../../..")
 what=${1:-full}
-max=${MAX:-8} repeat=${REPEAT:-3} slope=${SLOPE:-2}
+max=${MAX:-8} repeat=${REPEAT:-3} slope=${SLOPE:-1}
 # The most contiguous memory first, before memory is fragmented
 backings=${BACKINGS:-hugetlb1g hugetlb2m thp memfd}
 out=$top/build/results/boot
