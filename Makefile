@@ -15,7 +15,16 @@ IOMMUFD ?=
 # How long to soak
 MINUTES ?= 10
 
-export N REPEAT ICOUNT BACKINGS APPEND PIN_BATCH IOMMUFD
+# The libvirt lab: a command, which kernel, how much memory
+CMD ?=
+KERNEL ?= lab
+MEM ?= 6G
+# bench-boot: GiB of the largest guest, more runs of the sizes that make the
+# slope
+MAX ?= 8
+SLOPE ?= 1
+
+export N REPEAT ICOUNT BACKINGS APPEND PIN_BATCH IOMMUFD CMD MAX SLOPE
 
 # One at a time: every step uses all CPUs by itself.
 .NOTPARALLEL:
@@ -66,9 +75,17 @@ patches: ## write build/linux's branch "series" to patches/
 kunit: module-lab ## run the KUnit suites in the lab
 	@scripts/kunit.sh
 
-.PHONY: lab
-lab: module-lab ## run the lab tests (scripts/tests/cases)
+.PHONY: lab-test
+lab-test: module-lab lab-image ## run the lab tests (scripts/tests/cases)
 	@scripts/cases.sh check
+
+.PHONY: lab-image
+lab-image: setup ## build the disk of the libvirt lab: build/l1
+	@scripts/lab/image.sh
+
+.PHONY: lab
+lab: module-lab lab-image ## a shell in the libvirt lab; CMD='...': run one command (KERNEL=lab, MEM=6G)
+	@scripts/lab/run.sh $(if $(CMD),-dr,-dI) -k $(KERNEL) -m $(MEM) -t 0 -o lab scripts/lab/shell.sh $(if $(CMD),"$$CMD")
 
 .PHONY: demo
 demo: module-lab ## map N GiB for a device without and with prezero, one table (N=4, BACKINGS="thp 4k memfd")
@@ -77,6 +94,14 @@ demo: module-lab ## map N GiB for a device without and with prezero, one table (
 .PHONY: bench
 bench: module-lab kernel-stock ## the same beside the unpatched kernel, medians (REPEAT=5; ICOUNT=1: counted time; PIN_BATCH="1 512"; IOMMUFD=1)
 	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),5) scripts/lab/demo.sh stock lab
+
+.PHONY: bench-boot
+bench-boot: module-lab kernel-stock lab-image ## virsh start to GRUB with a device, by memory and kernel, table and plot (MAX=8 GiB)
+	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),3) scripts/lab/boot/bench.sh
+
+.PHONY: bench-boot-short
+bench-boot-short: module-lab lab-image ## the same in two minutes: two sizes, without and with prezero
+	@scripts/lab/boot/bench.sh short
 
 SOAK = scripts/lab/run.sh -s -m 4G -c 2 -a "kernelcore=2G hugetlb_cma=1G" -t $$(($(MINUTES) * 60 + 400))
 

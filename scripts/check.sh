@@ -33,13 +33,16 @@ m() {
 part "setup" m setup
 part "source" m source
 part "style" m style
+part "libvirt hook" scripts/tests/hook-test.sh
 part "apply to somebody's tree" scripts/tests/apply-test.sh
 part "each patch" scripts/each.sh
 if part "kernel" m kernel && part "module" m module-lab; then
 	part "module is clean" scripts/module-check.sh
 	part "kunit" m kunit
+	part "lab image" m lab-image
 	part "lab runner" scripts/tests/runner-test.sh
 	part "lab" scripts/cases.sh check
+	part "start of a guest" m bench-boot-short
 	if part "debug kernel" m module-debug; then
 		part "lab on the debug kernel" scripts/cases.sh debug
 		part "soak" m soak MINUTES=2

@@ -11,6 +11,9 @@ packages=(
 	coccinelle codespell gcc-aarch64-linux-gnu python3-git python3-ply shellcheck sparse
 	# booting it, and reading the results
 	busybox-static jq qemu-system-x86 stress-ng
+	# the libvirt lab and its plot
+	e2fsprogs fakeroot gnuplot-nox grub-common grub-pc-bin mmdebstrap mtools
+	uidmap xorriso
 )
 
 installed() {

@@ -24,10 +24,11 @@ shell_ok() {
 	shellcheck -x -P . -e SC2317 "${scripts[@]}"
 }
 
-# Patches carry their files' own; the format of an ABI file has no comments.
+# Patches carry their files' own; the formats of ABI files and pictures have no
+# comments.
 spdx_ok() {
 	local f bad=0
-	for f in $(matching '.' | grep -vE '^patches/.*\.patch$|^Documentation/ABI/'); do
+	for f in $(matching '.' | grep -vE '^patches/.*\.patch$|^Documentation/ABI/|\.png$'); do
 		head -n 3 "$f" | grep -q 'SPDX-License-Identifier: GPL-2.0' || {
 			echo "$f: no SPDX line"
 			bad=1

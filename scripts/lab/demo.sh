@@ -50,16 +50,6 @@ done
 jq -s . "$rows" >"$out"
 
 echo
-jq -r -f "$here/table.jq" "$out" | awk -F'\t' '
-	NR == 1 {
-		for (i = 3; i <= NF; i++)
-			width[i] = length($i) > 6 ? length($i) + 2 : 9
-	}
-	{
-		printf "%-9s %-17s", $1, $2
-		for (i = 3; i <= NF; i++)
-			printf "%*s", width[i], $i
-		print ""
-	}'
+jq -r -f "$here/table.jq" "$out" | awk -F'\t' -f "$here/columns.awk"
 echo
 echo "rows: ${out#"$top"/}"

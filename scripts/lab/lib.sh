@@ -134,9 +134,12 @@ hugetlb_pool() {
 free_blocks() {
 	awk -v order="$(cat $PREZERO/order)" '
 		{
-			for (i = 5, pages = 1; i <= NF; i++, pages *= 2)
+			pages = 1
+			for (i = 5; i <= NF; i++) {
 				if (i >= 5 + order)
 					n += $i * pages
+				pages *= 2
+			}
 		}
 		END { print n + 0 }' /proc/buddyinfo
 }

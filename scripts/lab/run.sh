@@ -17,7 +17,7 @@ usage() {
 	  -t SECONDS  time limit (default 120)
 	  -a ARGS     more kernel command line
 	  -q ARGS     more QEMU arguments
-	  -d          more devices: a second edu, and one with a BAR of 1 GiB
+	  -e          more devices: a second edu, and one with a BAR of 1 GiB
 	  -p          touch all of the VM's memory first: for anything timed
 	  -i          counted time: one CPU, one instruction is one nanosecond
 	  -u          nothing is timed: use KVM if it works here
@@ -25,14 +25,19 @@ usage() {
 	  -s          put stress-ng in
 	  -o NAME     name of the run (default: SCRIPT-NAME of kernel)
 	  -M NAME     with the modules built for kernel NAME (default: its own)
+	  -d          boot from the libvirt image (make lab-image): the script runs in
+	              Debian, by bash, with libvirt; /out there is build/runs/NAME/out
+	  -r          the script is any command: return its status, expect no plan
+	  -I          the script is a shell: give it this terminal (ends with Ctrl-A X)
 	  -v          show the kernel log, too
 	USAGE
 	exit 2
 }
 
 kernel=lab mem=1G cpus=2 nodes=1 limit=120 append='' qemu_args='' prealloc=off
-icount='' untimed='' stress='' name='' verbose='' mods='' disk='' devices=''
-while getopts k:m:c:n:t:a:q:D:dpiuso:M:v opt; do
+icount='' untimed='' stress='' name='' verbose='' mods='' blank='' devices=''
+disk='' raw='' interactive='' status=''
+while getopts k:m:c:n:t:a:q:D:epiuso:M:drIv opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	m) mem=$OPTARG ;;
@@ -41,14 +46,17 @@ while getopts k:m:c:n:t:a:q:D:dpiuso:M:v opt; do
 	t) limit=$OPTARG ;;
 	a) append=$OPTARG ;;
 	q) qemu_args=$OPTARG ;;
-	D) disk=$OPTARG ;;
-	d) devices=1 ;;
+	D) blank=$OPTARG ;;
+	e) devices=1 ;;
 	p) prealloc=on ;;
 	i) icount=1 ;;
 	u) untimed=1 ;;
 	s) stress=1 ;;
 	o) name=$OPTARG ;;
 	M) mods=$OPTARG ;;
+	d) disk=1 ;;
+	r) raw=1 ;;
+	I) interactive=1 limit=0 ;;
 	v) verbose=1 ;;
 	*) usage ;;
 	esac
@@ -75,6 +83,7 @@ lab) target=kernel ;;
 *) target=kernel-$kernel ;;
 esac
 [ -r "$image" ] || fail "no $image: run 'make $target'"
+[ -z "$disk" ] || [ -r "$build/l1/disk.img" ] || fail "no $build/l1/disk.img: run 'make lab-image'"
 [ -r "$script" ] || fail "no such script: $script"
 case $mem in
 *G) mib=$((${mem%G} * 1024)) ;;
@@ -146,8 +155,12 @@ modules module "$dir/tree/lab"
 modules kunit "$dir/tree/lab/kunit"
 modules scripts/lab/cost "$dir/tree/lab"
 modules scripts/lab/pinner "$dir/tree/lab"
+if [ -n "$disk" ]; then
+	mkdir "$dir/out"
+	cp "$here/l1.sh" "$here"/boot/*.sh "$here"/boot/*.xml "$top"/scripts/libvirt/* "$dir/tree/lab/"
+fi
 {
-	printf 'exec sh /lab/%q' "$(basename "$script")"
+	printf "exec ${disk:+ba}sh /lab/%q" "$(basename "$script")"
 	[ $# -eq 0 ] || printf ' %q' "$@"
 	echo
 } >"$dir/tree/lab/cmd"
@@ -166,7 +179,7 @@ qemu=(qemu-system-x86_64 -nodefaults -display none -no-reboot
 	-machine "q35,kernel-irqchip=split"
 	-device "intel-iommu,intremap=on,caching-mode=on"
 	-device "edu,dma_mask=0xffffffffffffffff"
-	-serial "file:$dir/console.log" -serial stdio
+	-serial "file:$dir/console.log" -serial "${interactive:+mon:}stdio"
 	-kernel "$image" -initrd "$dir/initramfs.cpio" -m "$mib")
 
 # With erms, TCG runs "rep stosb" byte by byte, six times slower than the rest
@@ -196,8 +209,13 @@ else
 		-machine "memory-backend=ram")
 fi
 if [ -n "$disk" ]; then
-	truncate -s "$disk" "$dir/disk" || fail "no disk of size $disk: give it in bytes or with M or G"
-	qemu+=(-drive "file=$dir/disk,if=virtio,format=raw,cache=unsafe")
+	qemu+=(-drive "file=$build/l1/disk.img,format=raw,if=virtio,snapshot=on"
+		-fsdev "local,id=out,path=$dir/out,security_model=none"
+		-device "virtio-9p-pci,fsdev=out,mount_tag=out")
+fi
+if [ -n "$blank" ]; then
+	truncate -s "$blank" "$dir/blank" || fail "no disk of size $blank: give it in bytes or with M or G"
+	qemu+=(-drive "file=$dir/blank,if=virtio,format=raw,cache=unsafe")
 fi
 if [ -n "$devices" ]; then
 	qemu+=(-device "edu,dma_mask=0xffffffffffffffff"
@@ -226,6 +244,8 @@ show() {
 			;;
 		'# lab: exit '*) ;;
 		*)
+			# What a command wrote may lack its last newline.
+			line=${line%'# lab: exit '*}
 			[ ! -t 2 ] || printf '\033[K' >&2
 			printf '%s\n' "$line"
 			;;
@@ -246,10 +266,15 @@ if [ -n "$verbose" ]; then
 	tail_pid=$!
 fi
 rc=0
+if [ -n "$interactive" ]; then
+	"${qemu[@]}" || rc=$?
+	rm -f "$dir/initramfs.cpio"
+	exit "$rc"
+fi
 timeout --foreground -k 5 "$limit" "${qemu[@]}" </dev/null 2>"$dir/qemu.log" |
 	tee "$dir/out.log" | show || rc=${PIPESTATUS[0]}
 [ -z "$tail_pid" ] || kill "$tail_pid"
-rm -f "$dir/initramfs.cpio" "$dir/disk"
+rm -f "$dir/initramfs.cpio" "$dir/blank"
 
 #
 # The verdict
@@ -266,17 +291,21 @@ elif [ "$rc" -ne 0 ]; then
 	problem "QEMU ended with status $rc: $(tail -n 3 "$dir/qemu.log")"
 fi
 
-if ! grep -q '^# lab: exit ' "$dir/out.log"; then
+if ! grep -q '# lab: exit [0-9]*$' "$dir/out.log"; then
 	problem "the script did not come to its end; the kernel's last words:"
 	tail -n 15 "$dir/console.log" 2>/dev/null | sed 's/^/#   /' >&2
+elif [ -n "$raw" ]; then
+	status=$(sed -n 's/.*# lab: exit //p' "$dir/out.log" | tail -n 1)
 elif ! grep -q '^# lab: exit 0$' "$dir/out.log"; then
 	problem "the script failed"
 fi
-grep -q '^not ok ' "$dir/out.log" && problem "a test failed"
-oks=$(grep -c '^ok ' "$dir/out.log") || true
-plan=$(sed -n 's/^1\.\.//p' "$dir/out.log")
-[ "${plan:-none}" = "$oks" ] ||
-	problem "$oks tests passed, the plan says ${plan:-nothing}"
+if [ -z "$raw" ]; then
+	grep -q '^not ok ' "$dir/out.log" && problem "a test failed"
+	oks=$(grep -c '^ok ' "$dir/out.log") || true
+	plan=$(sed -n 's/^1\.\.//p' "$dir/out.log")
+	[ "${plan:-none}" = "$oks" ] ||
+		problem "$oks tests passed, the plan says ${plan:-nothing}"
+fi
 
 # Anything the kernel complains of fails the run, unless explained.
 splats='BUG:|WARNING:|Oops|KASAN|KCSAN|KFENCE|UBSAN|ODEBUG|INFO: (possible|task|rcu|trying|lockdep|suspicious)|rcu:.*(stall|starved)|soft lockup|hard LOCKUP|[Bb]ad page|[Bb]ad rss|Kernel panic|general protection|unable to handle|Call Trace|DMAR:.*[Ff]ault|memory leak|page_table_check|Out of memory|invoked oom-killer|segfault|page_prezero: .*not zeroed'
@@ -291,4 +320,6 @@ if grep -aE "$splats" "$dir/console.log" 2>/dev/null |
 	head -n 10 "$dir/splats" | sed 's/^/#   /' >&2
 fi
 
+# A command's own status comes first.
+[ "${status:-0}" -eq 0 ] || exit "$status"
 [ -z "$bad" ]

@@ -28,6 +28,25 @@ fails() {
 	grep -q "$1" "$work/out"
 }
 
+# raw STATUS OUTPUT: a command without a plan returns them
+raw() {
+	local rc=0
+	"$top/scripts/lab/run.sh" -r -k "$kernel" -m 512M -t 20 -o runner "$work/runner.sh" >"$work/out" || rc=$?
+	cat "$work/out"
+	echo "status $rc"
+	[ "$rc" -eq "$1" ] && [ "$(cat "$work/out")" = "$2" ]
+}
+
+# What a command leaves in the libvirt lab's /out is here afterwards.
+in_libvirt_lab() {
+	local rc=0
+	"$top/scripts/lab/run.sh" -dr -k "$kernel" -m 2G -t 120 -o runner "$top/scripts/lab/shell.sh" \
+		'virsh version >/out/version; ls /lab/prezero.ko; exit 5' >"$work/out" || rc=$?
+	cat "$work/out" "$top/build/runs/runner/out/version"
+	[ "$rc" -eq 5 ] && grep -q '^/lab/prezero.ko$' "$work/out" &&
+		grep -q 'Running hypervisor: QEMU' "$top/build/runs/runner/out/version"
+}
+
 script 't "fine" true' 'finish'
 t "a run that passes, passes" run
 script 't "fine" true' 't "not fine" false' 'finish'
@@ -46,4 +65,11 @@ script 'echo c >/proc/sysrq-trigger'
 t "a panic fails the run" fails "did not come to its end"
 script 'sleep 1000'
 t "running out of time fails the run" fails "no end after 20 s"
+printf 'echo one; exit 7\n' >"$work/runner.sh"
+t "a command's status and output come back" raw 7 one
+printf 'printf one\n' >"$work/runner.sh"
+t "so do they without a newline at the end" raw 0 one
+printf 'echo "WARNING: CPU: 0 PID: 1 at mm/x.c:1" >/dev/kmsg\n' >"$work/runner.sh"
+t "a warning in the kernel log fails a command" raw 1 ''
+t "a command in the libvirt lab" in_libvirt_lab
 finish

@@ -3,7 +3,7 @@
 # vfio/type1 by page table leaf: what is mapped, pinned and charged, for each
 # way memory can be mapped, and that nothing is left of it, whatever fails.
 #
-# Wants run.sh -d.
+# Wants run.sh -e.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -57,7 +57,7 @@ bind_vfio 0x1af4 0x1110
 set -- $BOUND
 BAR=${1:-} BAR_GROUP=${2:-}
 bind_edu
-[ -n "$EDU2$BAR" ] || die "one device only: start run.sh with -d"
+[ -n "$EDU2$BAR" ] || die "one device only: start run.sh with -e"
 [ -w $PIN_BATCH ] || die "no $PIN_BATCH: not a patched kernel"
 
 hugetlb_pool hugetlb1g $((1 << 30))

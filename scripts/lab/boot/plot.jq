@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0
+# Rows of starts.sh to gnuplot's data: a line per memory and size, a median per
+# configuration, "-" where there is none.
+def median: sort | if length % 2 == 1 then .[(length - 1) / 2]
+	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+
+. as $rows
+| (map(.mib) | unique) as $sizes
+| ["memory", "GiB", "one", "stock", "leaf", "prezero", "none"],
+(["thp", "memfd", "hugetlb2m", "hugetlb1g"][] as $b | $sizes[] as $s
+| [$b, $s / 1024]
++ [("one", "stock", "leaf", "prezero", "none") as $c
+	| [$rows[] | select(.mib == $s and .config == $c and
+		(.backing == $b or $c == "none")) | .start_s]
+	| if . == [] then "-" else median end])
+| @tsv

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0
+# Tab-separated values to columns; a table ends with an empty line.  The first
+# two columns are text; the others are as wide as their title.
+!NF {
+	titles = 0
+	print ""
+	next
+}
+!titles++ {
+	for (i = 3; i <= NF; i++)
+		width[i] = length($i) > 7 ? length($i) + 2 : 9
+}
+{
+	printf "%-10s %-17s", $1, $2
+	for (i = 3; i <= NF; i++)
+		printf "%*s", width[i], $i
+	print ""
+}

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034
+# What the scripts share that run in the libvirt lab (run.sh -d): libvirt, and a
+# guest in it.  After lib.sh; bash.
+
+# All as root and with nothing in between: there is no systemd, and the machine
+# is thrown away.
+start_libvirt() {
+	cat >>/etc/libvirt/qemu.conf <<-CONF
+	user = "root"
+	group = "root"
+	namespaces = []
+	cgroup_controllers = []
+	security_driver = "none"
+	stdio_handler = "file"
+	hugetlbfs_mount = ["/dev/hugepages", "/dev/hugepages1G"]
+	CONF
+	mount -t hugetlbfs -o pagesize=1G hugetlbfs /dev/hugepages1G
+	mkdir -p /var/log/libvirt/qemu /var/lib/libvirt/qemu /var/cache/libvirt/qemu
+	hostname lab
+	busybox syslogd -O /run/syslog
+	libvirtd -d || return
+	virsh -q connect qemu:///system
+}
+
+# What libvirt calls each kind of memory
+l2_backing() {
+	case $1 in
+	memfd) echo "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>" ;;
+	hugetlb2m) echo "<memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages></memoryBacking>" ;;
+	hugetlb1g) echo "<memoryBacking><hugepages><page size='1' unit='GiB'/></hugepages></memoryBacking>" ;;
+	esac
+}
+
+# l2_hostdev: the edu device, already with vfio-pci
+l2_hostdev() {
+	[[ $EDU =~ ^(.*):(.*):(.*)\.(.*)$ ]] || return
+	printf "<hostdev mode='subsystem' type='pci' managed='no'><source>"
+	printf "<address domain='0x%s' bus='0x%s' slot='0x%s' function='0x%s'/>" "${BASH_REMATCH[@]:1}"
+	printf "</source></hostdev>\n"
+}
+
+# define_l2 BACKING MIB [none]: the guest "l2", with the device or without
+define_l2() {
+	local device
+	device=$(l2_hostdev)
+	[ "${3:-}" != none ] || device=
+	sed -e "s|@MIB@|$2|" -e "s|@BACKING@|$(l2_backing "$1")|" -e "s|@DEVICE@|$device|" \
+		/lab/l2.xml >/tmp/l2.xml
+	virsh -q define /tmp/l2.xml
+}
+
+# seconds_since MICROSECONDS
+seconds_since() {
+	local us=$((${EPOCHREALTIME/./} - $1))
+	printf '%d.%06d\n' $((us / 1000000)) $((us % 1000000))
+}
+
+# start_l2 NAME: from "virsh start" to GRUB's word on the serial line, a pipe.
+# Sets start_s, and virsh_s to when virsh was done: QEMU is up then, and all of
+# the memory mapped.
+start_l2() {
+	local from line
+	exec 4<&-
+	rm -f /run/l2.in /run/l2.out
+	mkfifo /run/l2.in /run/l2.out
+	exec 4<>/run/l2.out
+	from=${EPOCHREALTIME/./}
+	virsh -q start "$1" || return
+	virsh_s=$(seconds_since "$from")
+	while IFS= read -r -t 120 -u 4 line; do
+		[[ $line != *GRUB-IS-UP* ]] || break
+	done || {
+		echo "no word from GRUB in 120 s"
+		return 1
+	}
+	start_s=$(seconds_since "$from")
+}
+
+stop_l2() {
+	virsh -q destroy "$1"
+}
+
+# at_rest: prezero has nothing left to do, and works as it does by default
+at_rest() {
+	prezero_on
+	wait_cleared
+	echo 1 >"$PREZERO/idle_only"
+	echo 2000 >"$PREZERO/interval_ms"
+}

@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# In the libvirt lab: what is offered to operators works with the real thing.
+# shellcheck source=scripts/lab/lib.sh
+. /lab/lib.sh
+# shellcheck source=scripts/lab/l1.sh
+. /lab/l1.sh
+
+hook=/etc/libvirt/hooks/qemu.d/50-prezero
+# More than half of the lab's memory: a second guest, at once, has to have some
+# of the first one's.
+mib=2560
+
+# The example, but for what every operator has to change
+example() {
+	sed -e "s|<memory unit='GiB'>64<|<memory unit='MiB'>$mib<|" \
+		-e "s|cpuset='0-7'>8<|cpuset='0-1'>2<|" \
+		-e "s|/var/lib/libvirt/images/passthrough.img|/srv/grub.iso|" \
+		-e "s| cache='none' io='native'||" \
+		-e "s|<serial type='pty'/>|<serial type='pipe'><source path='/run/l2'/></serial>|" \
+		-e "s|<address domain='0x0000' bus='0x41' slot='0x00' function='0x0'/>|$(l2_hostdev | grep -o '<address.*/>')|" \
+		/lab/passthrough.xml >/tmp/example.xml
+	virsh define --validate /tmp/example.xml
+}
+
+# served MIN MAX: start the example; the share of its memory that was served
+# from cleared memory is between
+served() {
+	hit=$(vmstat prezero_hit)
+	start_l2 passthrough || return
+	hit=$(($(vmstat prezero_hit) - hit))
+	echo "$((hit / 256)) of $mib MiB in $start_s s"
+	stop_l2 passthrough
+	[ $((hit * 100)) -ge $((mib * 256 * $1)) ] && [ $((hit * 100)) -le $((mib * 256 * $2)) ]
+}
+
+# hook_said WORDS: so in the system's log, since the last time
+hook_said() {
+	cat /run/syslog
+	grep -q "prezero-hook: passthrough: $1" /run/syslog || return
+	: >/run/syslog
+}
+
+hook_silent() {
+	hook_said . && return 1
+	return 0
+}
+
+example_device() {
+	ls -l "/proc/$(cat /run/libvirt/qemu/passthrough.pid)/fd" >/tmp/fds
+	cat /tmp/fds
+	grep "/dev/vfio/$GROUP\$" /tmp/fds
+}
+
+restart_libvirt() {
+	kill "$(cat /run/libvirtd.pid)"
+	sleep 2
+	libvirtd -d && virsh -q connect qemu:///system
+}
+
+without_device() {
+	define_l2 thp 512 none && start_l2 l2 && stop_l2 l2
+}
+
+setup_thp
+bind_edu
+t "libvirt answers" start_libvirt || finish
+t "the example is a valid domain" example
+t "and starts" start_l2 passthrough
+t "with its device" example_device
+t "and stops" stop_l2 passthrough
+
+mkdir -p "${hook%/*}"
+install -m 755 /lab/50-prezero "$hook"
+t "libvirt takes the hook" restart_libvirt
+t "without prezero the machine starts" start_l2 passthrough
+stop_l2 passthrough
+t "the hook says it did not wait" hook_said "prezero is not running"
+
+load_prezero || die "prezero.ko does not load"
+at_rest
+# Nothing is cleared any more unless somebody asks for it.
+echo 3600000 >"$PREZERO/interval_ms"
+# QEMU wants a little for itself.
+t "all is cleared, and served" served 95 101
+t "the hook says so" hook_said "starting: $mib of $mib MiB are cleared"
+t "started again at once, it waits, and all is served" served 95 101
+t "the hook says so" hook_said "starting: $mib of $mib MiB are cleared"
+echo wait_s=0 >/etc/default/prezero-hook
+t "may it not wait, the machine starts without" served 0 80
+t "the hook says so" hook_said "starting all the same: .*wait_s=0"
+t "a machine without a device starts" without_device
+t "the hook says nothing" hook_silent
+finish
