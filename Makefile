@@ -105,7 +105,7 @@ cost: module-lab kernel-stock ## instructions per fault and allocation, compiled
 	@scripts/cost.sh
 
 .PHONY: mutations
-mutations: kernel ## break the kernel in 94 ways, and see the KUnit suites notice (hours)
+mutations: kernel ## break the kernel rule by rule, and see the KUnit suites notice (hours)
 	@kunit/mutations/run.sh
 
 .PHONY: clean

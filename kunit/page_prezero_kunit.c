@@ -467,6 +467,28 @@ static void alloc_contig_range_test_drops_flag(struct kunit *test)
 	expect_free_not_zeroed(test, b);
 }
 
+/*
+ * What was isolated carries its order in page->private, which must not pass for
+ * "reads as zeroes", whoever gets all of it as one page.
+ */
+static void alloc_contig_range_test_compound(struct kunit *test)
+{
+	struct free_block *b = free_block_take(test);
+	unsigned long pfn = page_to_pfn(b->page);
+	int err;
+
+	fill_pages(b->page, BLOCK_ORDER, 0xa5);
+	free_block_give(b, 0, BLOCK_ORDER, false);
+	err = alloc_contig_range(pfn, pfn + BLOCK_PAGES, MIGRATE_MOVABLE,
+				 GFP_KERNEL | __GFP_COMP | __GFP_ZERO);
+	KUNIT_ASSERT_EQ(test, err, 0);
+	KUNIT_EXPECT_TRUE(test, pages_read_as(b->page, BLOCK_ORDER, 0));
+
+	free_contig_range(pfn, BLOCK_PAGES);
+	drain_all_pages(b->zone);
+	expect_free_not_zeroed(test, b);
+}
+
 #ifdef CONFIG_MEMORY_FAILURE
 /* As memory_failure() and unpoison_memory() do it. */
 static void take_page_off_buddy_test_drops_flag(struct kunit *test)
@@ -1426,6 +1448,7 @@ static struct kunit_case page_prezero_test_cases[] = {
 	KUNIT_CASE(isolate_range_test_moves_block),
 	KUNIT_CASE(unisolate_test_merges_with_dirty),
 	KUNIT_CASE(alloc_contig_range_test_drops_flag),
+	KUNIT_CASE(alloc_contig_range_test_compound),
 #ifdef CONFIG_MEMORY_FAILURE
 	KUNIT_CASE(take_page_off_buddy_test_drops_flag),
 #endif

@@ -791,7 +791,7 @@ static int wait_for_other(struct client *c, struct scatterlist *sgl,
 			complete(&c->reporting);
 			wait_for_completion_timeout(&c->go_on, 10 * HZ);
 			/* Time for the other to do what it must not do yet */
-			msleep(c->hold_ms ?: 40);
+			msleep(c->hold_ms ?: 10);
 			c->other_done_early = READ_ONCE(c->other_done);
 		}
 	}
@@ -911,6 +911,43 @@ static void alloc_contig_range_test_of_block_with_client(struct kunit *test)
 	kunit_release_action(test, pass_thread_stop, c);
 	KUNIT_EXPECT_FALSE(test, c->other_done_early);
 }
+
+#ifdef CONFIG_MEMORY_FAILURE
+static void memory_failure_test_of_block_with_client(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+	struct free_block *b = watched_block(c, 0);
+	unsigned long pfn = page_to_pfn(b->page) + 333;
+	int err;
+
+	start_pass(test, c);
+	KUNIT_EXPECT_FALSE(test, PageBuddy(b->page));
+	complete(&c->go_on);
+	err = memory_failure(pfn, MF_SW_SIMULATED);
+	WRITE_ONCE(c->other_done, true);
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_FALSE(test, free_block_is(b, 0, BLOCK_ORDER));
+	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn), 0);
+
+	kunit_release_action(test, pass_thread_stop, c);
+	KUNIT_EXPECT_FALSE(test, c->other_done_early);
+}
+
+static void soft_offline_page_test_of_block_with_client(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+	struct free_block *b = watched_block(c, 0);
+	unsigned long pfn = page_to_pfn(b->page) + 333;
+
+	start_pass(test, c);
+	KUNIT_EXPECT_FALSE(test, PageBuddy(b->page));
+	complete(&c->go_on);
+	KUNIT_EXPECT_EQ(test, soft_offline_page(pfn, 0), 0);
+	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn), 0);
+
+	kunit_release_action(test, pass_thread_stop, c);
+}
+#endif
 
 /* And what the client does not have can be had without waiting for it. */
 static void alloc_test_during_report(struct kunit *test)
@@ -1104,6 +1141,10 @@ static struct kunit_case page_reporting_test_cases[] = {
 	KUNIT_CASE(page_zeroing_sync_test_waits),
 	KUNIT_CASE(page_zeroing_sync_test_gives_up),
 	KUNIT_CASE(alloc_contig_range_test_of_block_with_client),
+#ifdef CONFIG_MEMORY_FAILURE
+	KUNIT_CASE(memory_failure_test_of_block_with_client),
+	KUNIT_CASE(soft_offline_page_test_of_block_with_client),
+#endif
 	KUNIT_CASE(alloc_test_during_report),
 	KUNIT_CASE_SLOW(plain_client_test_reported_once),
 	KUNIT_CASE_SLOW(plain_client_test_error),

@@ -98,15 +98,25 @@ static bool prezero_in_guest(void)
 #endif
 }
 
+static bool prezero_must_end(void)
+{
+	return kthread_should_stop() || freezing(current);
+}
+
 /**
  * prezero_must_stop - does somebody else want what the pass needs?
  *
- * Return: true when the pass has to end now. Without idle_only that is only to
- * stop or to freeze the thread.
+ * Return: true when clearing has to stop now: to end or to freeze the thread,
+ * because it got to an isolated CPU, or, with idle_only, because there is
+ * something else to run here.
  */
 VISIBLE_IF_KUNIT bool prezero_must_stop(void)
 {
-	if (kthread_should_stop() || freezing(current))
+	if (prezero_must_end())
+		return true;
+
+	/* A change of the cpuset partitions may have moved the thread to one */
+	if (cpu_is_isolated(raw_smp_processor_id()))
 		return true;
 
 	return READ_ONCE(prezero_idle_only) &&
@@ -179,38 +189,42 @@ static void prezero_move_to_node(int nid)
 	if (!zalloc_cpumask_var(&mask, GFP_KERNEL))
 		return;
 
-	for_each_cpu_and(cpu, cpumask_of_node(nid), cpu_online_mask) {
+	for_each_online_cpu(cpu) {
 		if (!cpu_is_isolated(cpu))
 			cpumask_set_cpu(cpu, mask);
 	}
-	if (cpumask_empty(mask)) {
-		for_each_online_cpu(cpu) {
-			if (!cpu_is_isolated(cpu))
-				cpumask_set_cpu(cpu, mask);
-		}
-	}
+	if (cpumask_intersects(mask, cpumask_of_node(nid)))
+		cpumask_and(mask, mask, cpumask_of_node(nid));
 	if (!cpumask_empty(mask) && !cpumask_equal(mask, current->cpus_ptr))
 		set_cpus_allowed_ptr(current, mask);
 	free_cpumask_var(mask);
 }
 
-/* Returns whether the pass came to its end. */
+/*
+ * A node whose CPUs are busy is left for the next pass; the others are not.
+ *
+ * Returns whether the pass came to its end on all of them.
+ */
 static bool prezero_pass(void)
 {
-	int nid, err = 0;
+	bool stopped = false;
+	int nid;
 
 	for_each_node_state(nid, N_MEMORY) {
 		prezero_move_to_node(nid);
-		err = page_reporting_process_node(&prezero_prdev, nid);
-		if (err)
+		/* Ask before anything is taken off the free lists, too */
+		if (prezero_must_stop() ||
+		    page_reporting_process_node(&prezero_prdev, nid))
+			stopped = true;
+		if (prezero_must_end())
 			break;
 	}
 
 	WRITE_ONCE(prezero_passes, prezero_passes + 1);
-	if (err)
+	if (stopped)
 		WRITE_ONCE(prezero_passes_stopped, prezero_passes_stopped + 1);
 
-	return !err;
+	return !stopped;
 }
 
 static int prezero_threadfn(void *unused)

@@ -14,10 +14,11 @@ while read -r name kernel cpus mem limit groups flags script; do
 		case ",$groups,$name," in *",$w,"*) wanted=1 ;; esac
 	done
 	[ -n "$wanted" ] || continue
-	[ "$flags" != - ] || flags=-t$limit
+	options=()
+	[ "$flags" = - ] || IFS=, read -ra options <<<"$flags"
 	# Word splitting is wanted: the script's arguments.
 	# shellcheck disable=SC2086
-	t "lab: $name" scripts/lab/run.sh -k "$kernel" -c "$cpus" -m "$mem" -t "$limit" "$flags" \
+	t "lab: $name" scripts/lab/run.sh -k "$kernel" -c "$cpus" -m "$mem" -t "$limit" "${options[@]}" \
 		-o "$name" scripts/tests/$script
 done < <(grep -vE '^(#|$)' scripts/tests/cases)
 

@@ -40,7 +40,10 @@ if part "kernel" m kernel && part "module" m module-lab; then
 	part "kunit" m kunit
 	part "lab runner" scripts/tests/runner-test.sh
 	part "lab" scripts/cases.sh check
-	part "soak" m soak-lab MINUTES=2
+	if part "debug kernel" m module-debug; then
+		part "lab on the debug kernel" scripts/cases.sh debug
+		part "soak" m soak MINUTES=2
+	fi
 fi
 echo "$passed passed, $failed failed" | tee build/results/check
 [ "$failed" -eq 0 ]

@@ -26,23 +26,17 @@ at() {
 # The files this configuration compiles, and those that only arm64 has
 mapfile -t all < <(git -C $linux diff --name-only --diff-filter=AM base series -- '*.c' |
 	grep -E '^(arch/x86|block|crypto|drivers|fs|init|ipc|kernel|lib|mm|net|virt)/')
-arm64='^drivers/iommu/(arm/|io-pgtable-arm)'
-mapfile -t touched < <(printf '%s\n' "${all[@]}" | grep -vE "$arm64")
-mapfile -t touched_arm64 < <(printf '%s\n' "${all[@]}" | grep -E "$arm64|^mm/gup|^drivers/vfio/")
+mapfile -t touched < <(printf '%s\n' "${all[@]}" | grep -v '^drivers/iommu/.*arm')
+mapfile -t touched_arm64 < <(printf '%s\n' "${all[@]}" | grep -vE '^drivers/iommu/(amd|intel)/')
 mapfile -t dirs < <(dirname "${touched[@]}" | sort -u)
-# More than the lab has, so that all of them are compiled
-options=(-e AMD_IOMMU)
 
 configure() {
-	scripts/kmake.sh -C "$src" O="$out" allnoconfig &&
-		(cd "$src" && scripts/kconfig/merge_config.sh -m -O "$out" "$out/.config" \
-			"$OLDPWD/scripts/lab/lab.config" "$OLDPWD/Kconfig.fragment" &&
-			scripts/config --file "$out/.config" "${options[@]}") &&
-		scripts/kmake.sh -C "$src" O="$out" olddefconfig
+	scripts/kconfig.sh each "${src##*/}" scripts/lab/lab.config "$@" 2>&1
 }
 
+# build [FRAGMENT]: the objects of those directories, without a warning
 build() {
-	configure >>"$log" 2>&1 || { tail -n 5 "$log"; return 1; }
+	configure "$@" || return 1
 	scripts/kmake.sh -C "$src" O="$out" -j"$(nproc)" KCFLAGS=-Werror "${dirs[@]/%//}" \
 		>"$out/build.log" 2>&1
 	local rc=$?
@@ -71,31 +65,16 @@ no_new_messages() {
 	[ ! -s "$out/new-messages" ]
 }
 
-# The last one again, as it is for those who do not want the feature
-build_without() {
-	(cd "$out" && "$src/scripts/config" --file .config -d PAGE_PREZERO) &&
-		scripts/kmake.sh -C "$src" O="$out" olddefconfig >>"$log" 2>&1 || return 1
-	! grep -q '^CONFIG_PAGE_PREZERO=' "$out/.config" || return 1
-	scripts/kmake.sh -C "$src" O="$out" -j"$(nproc)" KCFLAGS=-Werror "${dirs[@]/%//}" \
-		>"$out/build.log" 2>&1 || { tail -n 20 "$out/build.log"; return 1; }
-}
-
-# What is left, from the last one, for that architecture
+# The same files, from the last one, and the module, for the other architecture
 build_arm64() {
-	local make=(scripts/kmake.sh -C "$src" O="$out-arm64" ARCH=arm64
-		CROSS_COMPILE=aarch64-linux-gnu- CC="ccache aarch64-linux-gnu-gcc" -j"$(nproc)")
-	local options=() o
-	for o in PCI IOMMU_SUPPORT ARM_SMMU_V3 IOMMUFD VFIO VFIO_CONTAINER VFIO_IOMMU_TYPE1 VFIO_PCI \
-		TRANSPARENT_HUGEPAGE HUGETLBFS CMA MIGRATION COMPACTION PAGE_REPORTING PAGE_PREZERO MODULES; do
-		options+=(-e "$o")
-	done
-	mkdir -p "$out-arm64"
-	{
-		"${make[@]}" allnoconfig &&
-			"$src/scripts/config" --file "$out-arm64/.config" "${options[@]}" &&
-			"${make[@]}" olddefconfig &&
-			"${make[@]}" KCFLAGS=-Werror "${touched_arm64[@]/%.c/.o}"
-	} >"$out/build.log" 2>&1 || { tail -n 20 "$out/build.log"; return 1; }
+	local ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- dir=$PWD/build/each-arm64
+	export ARCH CROSS_COMPILE
+
+	scripts/kconfig.sh each-arm64 "${src##*/}" scripts/lab/arm64.config Kconfig.fragment 2>&1 &&
+		scripts/kmake.sh -C "$src" O="$dir" -j"$(nproc)" KCFLAGS=-Werror \
+			modules_prepare "${touched_arm64[@]/%.c/.o}" 2>&1 &&
+		cp -r module "$dir" &&
+		scripts/kmake.sh -C "$dir" M="$dir/module" KCFLAGS=-Werror prezero.o 2>&1
 }
 
 at base
@@ -103,9 +82,10 @@ t "the kernel before the series is configured" configure
 messages "${touched[@]}" >"$out/base-messages"
 for commit in $(git -C $linux rev-list --reverse base..series); do
 	at "$commit"
-	t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build
+	t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build Kconfig.fragment
 done
 t "no new message from gcc W=1, kernel-doc or sparse" no_new_messages
-t "builds without CONFIG_PAGE_PREZERO" build_without
-t "builds for arm64" build_arm64
+# As it is for those who do not want the feature
+t "builds without CONFIG_PAGE_PREZERO" build
+t "compiles for arm64" build_arm64
 finish

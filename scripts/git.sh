@@ -5,6 +5,8 @@
 
 # Nobody's aliases, diff algorithm or signature key get into the patches.
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
+# Whoever runs this may not be who checked the project out.
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 
 # A rebase, am or merge is under way.
 busy() {

@@ -20,7 +20,7 @@ inputs() {
 	git -C "$src" rev-parse HEAD
 	git -C "$src" diff HEAD
 	git -C "$src" ls-files -o --exclude-standard -z | (cd "$src" && xargs -0r sha256sum)
-	cat "$@" scripts/kbuild.sh scripts/kmake.sh
+	cat "$@" scripts/kbuild.sh scripts/kconfig.sh scripts/kmake.sh
 	gcc --version
 	realpath "$src"
 }
@@ -31,29 +31,7 @@ if [ "$(cat "$out/.inputs" 2>/dev/null)" = "$id" ] && [ -e "$out/arch/x86/boot/b
 fi
 rm -f "$out/.inputs"
 
-log=build/logs/config-$name.log
-{
-	scripts/kmake.sh -C "$src" O="$out" allnoconfig &&
-		(cd "$src" && scripts/kconfig/merge_config.sh -m -O "$out" "$out/.config" \
-			"${@/#/$OLDPWD/}") &&
-		scripts/kmake.sh -C "$src" O="$out" olddefconfig
-} >"$log" 2>&1 || {
-	echo "kbuild: configuring $name failed: see $log" >&2
-	exit 1
-}
-# An option that did not survive is a test that silently tests nothing.  A
-# later fragment has the last word on a symbol.
-lost=$(awk '
-	match($0, /CONFIG_[A-Z0-9_]+/) && /^(CONFIG_|# CONFIG_.* is not set)/ {
-		want[substr($0, RSTART, RLENGTH)] = $0
-	}
-	END { for (s in want) print want[s] }' "$@" | grep -vxFf "$out/.config" || true)
-if [ -n "$lost" ]; then
-	echo "kbuild: $name: these did not get into the configuration (dependencies? duplicates?):" >&2
-	echo "$lost" >&2
-	exit 1
-fi
-
+scripts/kconfig.sh "$name" "${src##*/}" "$@"
 scripts/progress.sh "kernel $name" "build/logs/kernel-$name.log" \
 	scripts/kmake.sh -C "$src" O="$out" -j"$(nproc)" bzImage modules
 echo "$id" >"$out/.inputs"

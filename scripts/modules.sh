@@ -16,8 +16,7 @@ for part; do
 	mkdir -p "$dir"
 	# Sources by link: an error message's path leads to the real file.
 	find "$dir" -type l -delete
-	git ls-files -co --exclude-standard -- "$part" | while read -r f; do
-		[ -e "$f" ] || continue
+	find "$part" \( -name '*.[ch]' -o -name Kbuild \) ! -name '*.mod.c' | while read -r f; do
 		mkdir -p "build/mod/$name/$(dirname "$f")"
 		ln -s "$PWD/$f" "build/mod/$name/$f"
 	done

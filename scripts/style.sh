@@ -12,6 +12,7 @@ dictionary=/usr/lib/python3/dist-packages/codespell_lib/data/dictionary.txt
 . scripts/ktap.sh
 
 mapfile -t files < <(git ls-files -co --exclude-standard | while read -r f; do [ ! -f "$f" ] || echo "$f"; done)
+[ ${#files[@]} -gt 0 ] || { echo "style: git lists no files here" >&2; exit 1; }
 matching() {
 	printf '%s\n' "${files[@]}" | grep -E "$1" || true
 }
@@ -46,6 +47,7 @@ t "shellcheck" shell_ok
 t "spelling" codespell -L coo "${files[@]}"
 t "every file has its SPDX line" spdx_ok
 t "patches/ is what branch series holds" scripts/patches.sh --check
+t "the mutations fit the series" git -C "$linux" apply --check "$PWD/kunit/mutations/mutants.patch"
 # Page flags have CamelCase names; MAINTAINERS covers mm/; a commit of a later
 # release is not in this tree.
 for p in $(series patches); do

@@ -141,12 +141,14 @@ free_blocks() {
 		END { print n + 0 }' /proc/buddyinfo
 }
 
+# Exactly: CPUs keep what they have counted last to themselves for a while.
 free_zeroed() {
+	cat /proc/sys/vm/stat_refresh >/dev/null
 	vmstat nr_free_zeroed
 }
 
-# Wait until free memory is cleared: nearly all of it (some is always on its way
-# somewhere, or in a zone too small to take from), and no more is coming.
+# Wait until free memory is cleared: all but 2 % or 16 MiB (some is always on its
+# way somewhere, or in a zone too small to take from), and no more is coming.
 wait_cleared() {
 	wait_last=-1
 	wait_idle=0
@@ -161,6 +163,7 @@ wait_cleared() {
 		else
 			wait_idle=$((wait_idle + 1))
 		fi
+		[ $wait_idle -ge 2 ] && [ $((wait_have + 4096)) -ge "$wait_want" ] && return
 		[ $wait_idle -ge 2 ] && [ $((wait_have * 100)) -ge $((wait_want * 98)) ] && return
 		# 30 s
 		[ $wait_idle -lt 60 ] ||

@@ -18,9 +18,10 @@ usage() {
 	  -a ARGS     more kernel command line
 	  -q ARGS     more QEMU arguments
 	  -d          more devices: a second edu, and one with a BAR of 1 GiB
-  -p          touch all of the VM's memory first: for anything timed
+	  -p          touch all of the VM's memory first: for anything timed
 	  -i          counted time: one CPU, one instruction is one nanosecond
 	  -u          nothing is timed: use KVM if it works here
+	  -D SIZE     a blank disk, /dev/vda
 	  -s          put stress-ng in
 	  -o NAME     name of the run (default: SCRIPT-NAME of kernel)
 	  -M NAME     with the modules built for kernel NAME (default: its own)
@@ -30,8 +31,8 @@ usage() {
 }
 
 kernel=lab mem=1G cpus=2 nodes=1 limit=120 append='' qemu_args='' prealloc=off
-icount='' untimed='' stress='' name='' verbose='' mods='' devices=''
-while getopts k:m:c:n:t:a:q:dpiuso:M:v opt; do
+icount='' untimed='' stress='' name='' verbose='' mods='' disk='' devices=''
+while getopts k:m:c:n:t:a:q:D:dpiuso:M:v opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	m) mem=$OPTARG ;;
@@ -40,6 +41,7 @@ while getopts k:m:c:n:t:a:q:dpiuso:M:v opt; do
 	t) limit=$OPTARG ;;
 	a) append=$OPTARG ;;
 	q) qemu_args=$OPTARG ;;
+	D) disk=$OPTARG ;;
 	d) devices=1 ;;
 	p) prealloc=on ;;
 	i) icount=1 ;;
@@ -193,6 +195,10 @@ else
 	qemu+=(-object "memory-backend-ram,id=ram,size=${mib}M,prealloc=$prealloc"
 		-machine "memory-backend=ram")
 fi
+if [ -n "$disk" ]; then
+	truncate -s "$disk" "$dir/disk" || fail "no disk of size $disk: give it in bytes or with M or G"
+	qemu+=(-drive "file=$dir/disk,if=virtio,format=raw,cache=unsafe")
+fi
 if [ -n "$devices" ]; then
 	qemu+=(-device "edu,dma_mask=0xffffffffffffffff"
 		-object "memory-backend-ram,id=bar,size=1G,share=on"
@@ -243,7 +249,7 @@ rc=0
 timeout --foreground -k 5 "$limit" "${qemu[@]}" </dev/null 2>"$dir/qemu.log" |
 	tee "$dir/out.log" | show || rc=${PIPESTATUS[0]}
 [ -z "$tail_pid" ] || kill "$tail_pid"
-rm -f "$dir/initramfs.cpio"
+rm -f "$dir/initramfs.cpio" "$dir/disk"
 
 #
 # The verdict

@@ -24,6 +24,15 @@ keeps() {
 	[ "$(cat "$PREZERO/$1")" = "$old" ]
 }
 
+# What a gigantic page holds is what the free blocks it is made of held.
+gigantic() {
+	for _ in 1 2; do
+		hugetlb_pool hugetlb1g $((1 << 30))
+		map_row hugetlb1g 1G -x || return 1
+		hugetlb_pool hugetlb1g 0
+	done
+}
+
 nothing_marked() {
 	[ "$(free_zeroed)" = 0 ]
 }
@@ -44,6 +53,8 @@ prezero_on
 wait_cleared
 t "free memory is cleared" true
 echo 1 >"$PREZERO/verify"
+# They come by way of alloc_contig_range(), which takes free blocks apart.
+t "gigantic pages come and go" gigantic
 for backing in thp memfd 4k; do
 	wait_cleared
 	t "$backing is served" served $backing 90 100

@@ -59,11 +59,21 @@ files() {
 	umount /tmp/mnt && losetup -d /dev/loop0
 }
 
-# Memory blocks may be busy: that is no failure.  One that is not offline after
-# 10 s is left alone.
+# The blocks of memory that may go: of ZONE_MOVABLE, and nothing in them that the
+# kernel took for itself at boot.
+movable_blocks() {
+	for block in /sys/devices/system/memory/memory[0-9]*; do
+		[ "$(cat "$block/removable")" = 1 ] || continue
+		case $(cat "$block/valid_zones") in
+		Movable*) echo "$block" ;;
+		esac
+	done
+}
+
+# Any three of them.  They may be busy: that is no failure.  One that is not
+# offline after 10 s is left alone.
 offline_online() {
-	for block in $(find /sys/devices/system/memory -name 'memory[0-9]*' |
-		sort -t y -k 5 -n | tail -n 3); do
+	for block in $(movable_blocks | shuf | head -n 3); do
 		timeout 10 sh -c "echo offline >$block/state" 2>/dev/null || continue
 		echo online_movable >"$block/state" || return 1
 		echo "${block##*/}" >>/tmp/offlined

@@ -7,9 +7,10 @@
 
 mib=${1:-512}
 
+# one BACKING [ARG]
 one() {
 	hugetlb_pool "$1" $((mib << 20))
-	map_row "$1" "${mib}M" -u
+	map_row "$1" "${mib}M" -u ${2:+"$2"}
 	rc=$?
 	hugetlb_pool "$1" 0
 	return "$rc"
@@ -19,7 +20,9 @@ setup_thp
 bind_edu
 for backing in thp 4k memfd hugetlb2m; do
 	t "$backing" one "$backing"
+	t "$backing, through iommufd" one "$backing" -f
 done
 mib=1024
 t hugetlb1g one hugetlb1g
+t "hugetlb1g, through iommufd" one hugetlb1g -f
 finish
