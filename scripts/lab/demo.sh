@@ -4,7 +4,7 @@
 #
 # usage: demo.sh [lab|stock]...   kernels to run, side by side
 # environment:
-#   N         GiB to map (4); the VM has three times that
+#   N         GiB to map (4); the VM has three times that, and 2 more with hugetlb1g
 #   REPEAT    how often (1); the kernels take turns, the table has medians
 #   ICOUNT    set: counted time instead of wall time
 #   BACKINGS  which memory (thp 4k memfd; hugetlb2m hugetlb1g 4kfrag)
@@ -24,6 +24,14 @@ trap 'rm -f "$rows"' EXIT
 
 timing=(-p -a "${APPEND:-}")
 [ -z "${ICOUNT:-}" ] || timing+=(-i)
+mem=$((n * 3))
+# Gigantic pages want room to be put together in, and no traces of others: they
+# come first.
+if [[ " ${backings[*]} " = *" hugetlb1g "* ]]; then
+	mem=$((mem + 2))
+	backings=(hugetlb1g "${backings[@]/hugetlb1g/}")
+	mapfile -t backings < <(printf '%s\n' "${backings[@]}" | grep .)
+fi
 limit=$((120 + 60 * n * ${#backings[@]} * (1 + $(wc -w <<<"${PIN_BATCH:-} ${IOMMUFD:-}"))))
 for ((r = 1; r <= repeat; r++)); do
 	for kernel in "${kernels[@]}"; do
@@ -37,7 +45,7 @@ for ((r = 1; r <= repeat; r++)); do
 		fi
 		[ -z "${IOMMUFD:-}" ] || modes="$modes iommufd"
 		echo "$kernel kernel, $n GiB of ${backings[*]}, run $r of $repeat"
-		"$here/run.sh" -k "$kernel" -m "$((n * 3))G" "${timing[@]}" -t $limit \
+		"$here/run.sh" -k "$kernel" -m "${mem}G" "${timing[@]}" -t $limit \
 			-o "map-$kernel" "$here/map.sh" $((n << 10)) $r $r "$modes" \
 			"${backings[@]}" >"$rows.out" || {
 			cat "$rows.out"
