@@ -122,8 +122,8 @@ check: ## everything, from a bare machine; last line "N passed, N failed"
 	@scripts/check.sh
 
 .PHONY: check-debug
-check-debug: module-debug ## the lab tests of group "debug" on the debug kernel
-	@scripts/cases.sh debug
+check-debug: module-debug ## all lab tests on the debug kernel, the slow ones, too
+	@scripts/cases.sh debug debug-slow
 
 .PHONY: cost
 cost: module-lab kernel-stock ## instructions per fault and allocation, compiled in and off, beside the unpatched kernel
