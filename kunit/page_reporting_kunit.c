@@ -871,7 +871,8 @@ static void page_zeroing_sync_test_waits(struct kunit *test)
 
 	kunit_release_action(test, pass_thread_stop, c);
 	KUNIT_EXPECT_FALSE(test, c->other_done_early);
-	KUNIT_EXPECT_EQ(test, c->other_ret, 0);
+	/* The pass ends if it comes to its next batch before we are gone */
+	KUNIT_EXPECT_TRUE(test, !c->other_ret || c->other_ret == -EAGAIN);
 }
 
 /* Memory that is just being cleared is free memory. */

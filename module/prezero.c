@@ -577,6 +577,7 @@ stop:
 	prezero_stop();
 	mutex_unlock(&prezero_mutex);
 put_kobj:
+	kobject_del(prezero_kobj);
 	kobject_put(prezero_kobj);
 
 	return err;
@@ -587,6 +588,7 @@ static void __exit prezero_exit(void)
 {
 	/* Waits for those who are in a file: after it nobody can start again */
 	sysfs_remove_groups(prezero_kobj, prezero_groups);
+	kobject_del(prezero_kobj);
 	kobject_put(prezero_kobj);
 
 	mutex_lock(&prezero_mutex);

@@ -209,6 +209,7 @@ else
 		-machine "memory-backend=ram")
 fi
 if [ -n "$disk" ]; then
+	append+=" lab_disk"
 	qemu+=(-drive "file=$build/l1/disk.img,format=raw,if=virtio,snapshot=on"
 		-fsdev "local,id=out,path=$dir/out,security_model=none"
 		-device "virtio-9p-pci,fsdev=out,mount_tag=out")
