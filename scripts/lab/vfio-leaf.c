@@ -703,16 +703,30 @@ static bool fail_not_reached(void)
 	return atoi(buf) > 0;
 }
 
-static void fail_knob(const char *knob, long val)
-{
-	char path[64], buf[16];
-	int fd, len = snprintf(buf, sizeof(buf), "%ld", val);
+/*
+ * Files are opened once, and before the first failure: without memory there is
+ * no opening them, and no getting out again.
+ */
+enum fail_knob { MAKE_IT_FAIL, TASK_FILTER, TIMES, SPACE, PROBABILITY, FAIL_KNOBS };
 
-	snprintf(path, sizeof(path), "/sys/kernel/debug/fail_page_alloc/%s", knob);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, buf, len) != len)
-		errx(1, "%s: %m: the kernel needs CONFIG_FAIL_PAGE_ALLOC", path);
-	close(fd);
+static void fail_knob(enum fail_knob knob, long val)
+{
+	static const char * const paths[FAIL_KNOBS] = {
+		[MAKE_IT_FAIL] = "/proc/thread-self/make-it-fail",
+		[TASK_FILTER] = "/sys/kernel/debug/fail_page_alloc/task-filter",
+		[TIMES] = "/sys/kernel/debug/fail_page_alloc/times",
+		[SPACE] = "/sys/kernel/debug/fail_page_alloc/space",
+		[PROBABILITY] = "/sys/kernel/debug/fail_page_alloc/probability",
+	};
+	static int fds[FAIL_KNOBS];
+	char buf[16];
+	int len = snprintf(buf, sizeof(buf), "%ld", val);
+
+	if (!fds[knob])
+		fds[knob] = open(paths[knob], O_WRONLY | O_CLOEXEC);
+	if (fds[knob] < 0 || write(fds[knob], buf, len) != len)
+		errx(1, "%s: %m: the kernel needs CONFIG_FAIL_PAGE_ALLOC",
+		     paths[knob]);
 }
 
 /*
@@ -721,22 +735,19 @@ static void fail_knob(const char *knob, long val)
  */
 static void fail_after(long pages)
 {
-	int fd = open("/proc/thread-self/make-it-fail", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, "1", 1) != 1)
-		errx(1, "make-it-fail: %m");
-	close(fd);
-	fail_knob("task-filter", 1);
-	fail_knob("times", -1);
-	fail_knob("space", pages + 1);
-	fail_knob("probability", 100);
+	fail_knob(PROBABILITY, 0);
+	fail_knob(MAKE_IT_FAIL, 1);
+	fail_knob(TASK_FILTER, 1);
+	fail_knob(TIMES, -1);
+	fail_knob(SPACE, pages + 1);
+	fail_knob(PROBABILITY, 100);
 }
 
 static void fail_no_more(void)
 {
-	fail_knob("probability", 0);
-	fail_knob("space", 0);
-	fail_knob("task-filter", 0);
+	fail_knob(PROBABILITY, 0);
+	fail_knob(MAKE_IT_FAIL, 0);
+	fail_knob(TASK_FILTER, 0);
 }
 
 /* A map that failed left nothing; one that did not did all of its work. */
@@ -1220,13 +1231,16 @@ static void test_counts(void)
 	mem[0] = 1;
 	count("hugetlb1g", mem, SZ_1G, 1);
 
-	/* A huge page behind PTEs: the first one of a row, and the others */
+	/*
+	 * Huge pages behind PTEs: a reference for the first page, one for the
+	 * row behind it, one while the folio is put on the active list.
+	 */
 	mem = touched(8 * SZ_2M, MADV_HUGEPAGE);
 	for (int i = 0; i < 8; i++)
 		if (mprotect(mem + i * SZ_2M, SZ_4K, PROT_READ) ||
 		    mprotect(mem + i * SZ_2M, SZ_4K, PROT_READ | PROT_WRITE))
 			errx(1, "mprotect: %m");
-	count("thp by ptes", mem, 8 * SZ_2M, 2 * 8);
+	count("thp by ptes", mem, 8 * SZ_2M, 3 * 8);
 
 	mem = anon(8 * SZ_2M, MADV_NOHUGEPAGE);
 	other = anon(8 * SZ_2M, MADV_NOHUGEPAGE);
