@@ -60,7 +60,8 @@ def slope($b; $c): times($b; $c; $lo) as $l | times($b; $c; $hi) as $h
 [],
 
 # Stopped and started again
-(["again", "kernel"] + ($sizes | map(if . < 1024 then "\(.)M" else "\(. / 1024)G" end))),
+(select(any($rows[]; .config == "again"))
+	| ["again", "kernel"] + ($sizes | map(if . < 1024 then "\(.)M" else "\(. / 1024)G" end))),
 ([["stock", "again", "6.12, at once"], ["lab", "again", "at once"], ["lab", "hook", "after hook"]][]
 	| . as [$k, $c, $text]
 	| [$sizes[] as $s | [$rows[] | select(.kernel == $k and .config == $c and .mib == $s)]
