@@ -8,6 +8,7 @@
  */
 #include <linux/err.h>
 #include <linux/iommu.h>
+#include <linux/completion.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/uaccess.h>
@@ -48,8 +49,16 @@ static void pinner_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 }
 
+static DECLARE_COMPLETION(pinner_released);
+
+static void pinner_release(struct vfio_device *vdev)
+{
+	complete(&pinner_released);
+}
+
 static const struct vfio_device_ops pinner_ops = {
 	.name = "pinner",
+	.release = pinner_release,
 	.bind_iommufd = vfio_iommufd_emulated_bind,
 	.unbind_iommufd = vfio_iommufd_emulated_unbind,
 	.attach_ioas = vfio_iommufd_emulated_attach_ioas,
@@ -77,6 +86,8 @@ static void pinner_remove(struct platform_device *pdev)
 {
 	vfio_unregister_group_dev(&pinner->vdev);
 	vfio_put_device(&pinner->vdev);
+	/* With DEBUG_KOBJECT_RELEASE that takes seconds, and wants our ops */
+	wait_for_completion(&pinner_released);
 }
 
 /* VFIO wants a device with a driver. */
