@@ -6,9 +6,9 @@
  *
  * Writing { IOVA, number of pages } pins them, or with ~IOVA unpins them.
  */
+#include <linux/completion.h>
 #include <linux/err.h>
 #include <linux/iommu.h>
-#include <linux/completion.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/uaccess.h>
