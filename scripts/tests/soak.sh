@@ -80,6 +80,15 @@ offline_online() {
 	done
 }
 
+offlined() {
+	for _ in 1 2 3 4 5; do
+		offline_online
+		[ ! -s /tmp/offlined ] || return 0
+	done
+	movable_blocks
+	return 1
+}
+
 HUGE=/sys/kernel/mm/hugepages
 
 # What an administrator might do, and what the kernel does to itself.
@@ -137,10 +146,11 @@ meddle_pid=$!
 files >/tmp/files.out 2>&1 &
 files_pid=$!
 t "the meddling went through" wait_for $meddle_pid /tmp/meddle.out
-t "memory went offline and came back" test -s /tmp/offlined
 t "every file was right" wait_for $files_pid /tmp/files.out
 t "every map was right" wait_for $maps_pid /tmp/maps.out
 t "the load ran without an error" wait_for $load_pid /tmp/stress.out
+# Under load it may not have come to that.
+t "memory goes offline and comes back" offlined
 t "pages were cleared" more_than prezero_cleared 0
 t "pages were served" more_than prezero_hit 0
 t_not "none of them wrongly" more_than prezero_verify_failed 0
