@@ -70,10 +70,10 @@ movable_blocks() {
 	done
 }
 
-# Any three of them.  They may be busy: that is no failure.  One that is not
-# offline after 10 s is left alone.
+# Any one of them.  It may be busy: that is no failure.  If it is not offline
+# after 10 s it is left alone.
 offline_online() {
-	for block in $(movable_blocks | shuf | head -n 3); do
+	for block in $(movable_blocks | shuf | head -n 1); do
 		timeout 10 sh -c "echo offline >$block/state" 2>/dev/null || continue
 		echo online_movable >"$block/state" || return 1
 		echo "${block##*/}" >>/tmp/offlined
@@ -81,8 +81,8 @@ offline_online() {
 }
 
 offlined() {
-	for _ in 1 2 3 4 5; do
-		offline_online
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		offline_online || return 1
 		[ ! -s /tmp/offlined ] || return 0
 	done
 	movable_blocks
@@ -112,6 +112,7 @@ meddle() {
 		sleep 0.7
 	done
 	# Slow as a machine may be, it got somewhere
+	echo "$n steps" >&2
 	[ "$n" -gt 3 ]
 }
 
