@@ -492,8 +492,11 @@ struct hidden_blocks *hide_but(struct free_block *b, unsigned long keep)
 	struct hidden_blocks *hidden = hidden_blocks(b);
 	unsigned int order;
 
-	for (order = BLOCK_ORDER; order > PAGE_ALLOC_COSTLY_ORDER; order--)
+	for (order = BLOCK_ORDER; order > PAGE_ALLOC_COSTLY_ORDER; order--) {
 		hide_free_list(hidden, order, MIGRATE_MOVABLE, keep);
+		hide_free_list(hidden, order, MIGRATE_UNMOVABLE, keep);
+		hide_free_list(hidden, order, MIGRATE_RECLAIMABLE, keep);
+	}
 
 	return hidden;
 }

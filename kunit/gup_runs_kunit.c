@@ -23,8 +23,10 @@
 #include <linux/mman.h>
 #include <linux/mmap_lock.h>
 #include <linux/module.h>
+#include <linux/page-isolation.h>
 #include <linux/prandom.h>
 #include <linux/sizes.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
 #define MAX_BLOCKS	8
@@ -766,6 +768,128 @@ static void runs_test_hugetlb_1g(struct kunit *test)
 	expect_refs(test, addr, 8, PUD_ORDER);
 }
 
+/*
+ * Memory that must not be pinned where it is
+ */
+
+/* A pageblock that is not for long-term pins: isolated, as for offlining */
+static void unisolate(void *data)
+{
+	unsigned long pfn = (unsigned long)data;
+
+	undo_isolate_page_range(pfn, pfn + pageblock_nr_pages, MIGRATE_MOVABLE);
+}
+
+/* Pin @nr pages: all that lie in the pageblock at @pfn have to move first. */
+static void expect_moved(struct kunit *test, unsigned long addr,
+			 unsigned long nr, unsigned long pfn, unsigned long want)
+{
+	struct layout *l = test->priv;
+	unsigned int nr_runs = MAX_RUNS, r;
+	unsigned long i, value;
+
+	for (i = 0; i < nr; i++)
+		KUNIT_ASSERT_EQ(test, 0,
+				put_user(pfn + i, (unsigned long __user *)
+						  (addr + i * PAGE_SIZE)));
+
+	KUNIT_EXPECT_EQ(test, pin_runs(l, addr, nr, FOLL_WRITE, &nr_runs), want);
+	for (r = 0; r < nr_runs; r++) {
+		unsigned long first = page_to_pfn(l->runs[r].page);
+
+		KUNIT_EXPECT_TRUE_MSG(test, first + l->runs[r].nr_pages <= pfn ||
+				      first >= pfn + pageblock_nr_pages,
+				      "run %u has not moved", r);
+	}
+	unpin_runs(l, nr_runs);
+
+	for (i = 0; i < nr; i++) {
+		value = 0;
+		KUNIT_EXPECT_EQ(test, 0,
+				get_user(value, (unsigned long __user *)
+						(addr + i * PAGE_SIZE)));
+		KUNIT_EXPECT_EQ_MSG(test, value, pfn + i, "page %lu", i);
+	}
+}
+
+static bool isolate(struct kunit *test, unsigned long pfn)
+{
+	if (start_isolate_page_range(pfn, pfn + pageblock_nr_pages,
+				     MIGRATE_MOVABLE, REPORT_FAILURE, GFP_KERNEL))
+		return false;
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, unisolate, (void *)pfn));
+
+	return true;
+}
+
+/* The second one of three: as much as is moved at a time, so the third can wait */
+static void runs_test_movable_thp(struct kunit *test)
+{
+	unsigned long addr = test_reserve(test, 3 * PMD_SIZE, 0);
+	struct page **pages;
+	unsigned long pfn;
+
+	if (!IS_ENABLED(CONFIG_CMA))
+		kunit_skip(test, "isolated memory may be pinned without CMA");
+	if (pageblock_order != PMD_ORDER)
+		kunit_skip(test, "a huge page is not a pageblock");
+	test_mmap(test, NULL, addr, 3 * PMD_SIZE, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	pages = pages_at(test, addr, 3 * TABLE_PAGES);
+	pfn = page_to_pfn(pages[TABLE_PAGES]);
+	kvfree(pages);
+
+	KUNIT_ASSERT_TRUE(test, isolate(test, pfn));
+	expect_moved(test, addr, 3 * TABLE_PAGES, pfn, 2 * TABLE_PAGES);
+	expect_refs(test, addr, 3 * TABLE_PAGES, PMD_ORDER);
+}
+
+/* A row of pages of which only the last ones are in the pageblock */
+static void runs_test_movable_row(struct kunit *test)
+{
+	const unsigned long nr = TABLE_PAGES - 1;
+	unsigned long addr[32];
+	unsigned int a;
+
+	if (!IS_ENABLED(CONFIG_CMA))
+		kunit_skip(test, "isolated memory may be pinned without CMA");
+	/* With all page tables there, nothing unmovable gets in between */
+	for (a = 0; a < ARRAY_SIZE(addr); a++) {
+		addr[a] = test_reserve(test, nr * PAGE_SIZE, 0);
+		test_mmap(test, NULL, addr[a], nr * PAGE_SIZE,
+			  PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+		kvfree(pages_at(test, addr[a], 1));
+	}
+
+	/* New memory mostly comes in ascending order: look for a boundary */
+	for (a = 0; a < ARRAY_SIZE(addr) - 2; a++) {
+		struct page **pages = pages_at(test, addr[a], nr);
+		unsigned long pfn, i;
+
+		for (i = 8; i < nr - 8; i++) {
+			pfn = page_to_pfn(pages[i]);
+			if (pageblock_aligned(pfn) &&
+			    page_to_pfn(pages[i - 8]) == pfn - 8 &&
+			    page_to_pfn(pages[i + 7]) == pfn + 7)
+				break;
+		}
+		kvfree(pages);
+		if (i == nr - 8)
+			continue;
+		/* What is not on the LRU lists yet cannot move: get well past it */
+		kvfree(pages_at(test, addr[a + 1], nr));
+		kvfree(pages_at(test, addr[a + 2], nr));
+		if (!isolate(test, pfn))
+			continue;
+
+		expect_moved(test, addr[a] + (i - 8) * PAGE_SIZE, 16, pfn, 16);
+		expect_refs(test, addr[a], nr, 0);
+		return;
+	}
+	KUNIT_FAIL(test, "no pages found that are neighbours across a pageblock");
+}
+
 static struct kunit_case gup_runs_cases[] = {
 	KUNIT_CASE(runs_test_whole_folio),
 	KUNIT_CASE(runs_test_part_of_folio),
@@ -786,6 +910,8 @@ static struct kunit_case gup_runs_cases[] = {
 	KUNIT_CASE(runs_test_thp_remainder),
 	KUNIT_CASE(runs_test_hugetlb_2m),
 	KUNIT_CASE_SLOW(runs_test_hugetlb_1g),
+	KUNIT_CASE(runs_test_movable_thp),
+	KUNIT_CASE_SLOW(runs_test_movable_row),
 	{ }
 };
 
@@ -798,5 +924,6 @@ static struct kunit_suite gup_runs_suite = {
 
 kunit_test_suite(gup_runs_suite);
 
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
 MODULE_DESCRIPTION("KUnit suite for pin_user_page_runs_remote()");
 MODULE_LICENSE("GPL");

@@ -682,15 +682,26 @@ static struct page *pcp_refill(struct kunit *test, struct free_block *b,
 			       unsigned int order, gfp_t gfp)
 {
 	struct page *page;
+	int tries = 16;
 
-	hide_free_blocks(b, false);
-	drain_all_pages(b->zone);
-	hide_free_blocks(b, false);
-	page = free_block_alloc(b, true, gfp, order);
-	KUNIT_ASSERT_GT_MSG(test, zeroed_on_pcp(b, page, order), 0,
-			    "none on the per-cpu list, order %u", order);
+	do {
+		hide_free_blocks(b, false);
+		drain_all_pages(b->zone);
+		hide_free_blocks(b, false);
+		page = free_block_alloc(b, true, gfp, order);
+		if (zeroed_on_pcp(b, page, order))
+			return page;
 
-	return page;
+		/* Somebody else took or drained them: all of it again */
+		test_free(test, page, order);
+		drain_all_pages(b->zone);
+		if (!free_block_grab(b, 0, BLOCK_ORDER))
+			break;
+		fill_pages(b->page, BLOCK_ORDER, 0);
+	} while (--tries);
+	KUNIT_FAIL_AND_ABORT(test, "none on the per-cpu list, order %u", order);
+
+	return NULL;
 }
 
 static void pcp_test_keeps_flag(struct kunit *test)
