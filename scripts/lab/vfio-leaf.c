@@ -315,27 +315,36 @@ static void check_bounds(const char *what, __u8 *mem, __u64 size)
 	}
 }
 
-static void check_layout(const char *what, __u8 *mem, __u64 size,
-			 unsigned long n2m, unsigned long n1g)
+/* Map and unmap it. Returns the table in between, without its pages. */
+static struct table check_mapping(const char *what, __u8 *mem, __u64 size)
 {
 	struct account before = account();
-	struct table t;
+	struct table t = {};
 	int err;
 
 	err = dma_map(mem, IOVA_BASE, size);
 	expect(!err, "%s: mapped, not %s", what, strerror(-err));
 	if (err)
-		return;
+		return t;
 	expect_more(what, before, size / SZ_4K);
 	t = expect_table(what, bdf, mem, IOVA_BASE, size);
-	expect(t.n2m == n2m && t.n1g == n1g,
-	       "%s: %lu entries of 2M and %lu of 1G, not %lu and %lu", what,
-	       n2m, n1g, t.n2m, t.n1g);
 	free(t.pfn);
+	t.pfn = NULL;
 	check_bounds(what, mem, size);
 	expect_unmap(what, IOVA_BASE, size, size);
 	expect_more(what, before, 0);
 	expect_no_table(what);
+	return t;
+}
+
+static void check_layout(const char *what, __u8 *mem, __u64 size,
+			 unsigned long n2m, unsigned long n1g)
+{
+	struct table t = check_mapping(what, mem, size);
+
+	expect(t.n2m == n2m && t.n1g == n1g,
+	       "%s: %lu entries of 2M and %lu of 1G, not %lu and %lu", what,
+	       n2m, n1g, t.n2m, t.n1g);
 }
 
 static void test_thp(void)
@@ -353,20 +362,10 @@ static void test_4k(void)
 {
 	const __u64 size = 16 * SZ_1M;
 	__u8 *mem = anon(size, MADV_NOHUGEPAGE);
-	struct account before = account();
 
-	for (int i = 0; i < 2; i++) {
-		const char *what = i ? "touched" : "not touched";
-
-		expect(!dma_map(mem, IOVA_BASE, size), "%s: mapped", what);
-		expect_more(what, before, size / SZ_4K);
-		/* Superpages or not: as the allocator happens to give pages */
-		expect_same_pages(what, mem, size);
-		check_bounds(what, mem, size);
-		expect_unmap(what, IOVA_BASE, size, size);
-		expect_more(what, before, 0);
-		expect_no_table(what);
-	}
+	/* Superpages or not: as the allocator happens to give pages */
+	check_mapping("not touched", mem, size);
+	check_mapping("touched", mem, size);
 }
 
 /* Every other page is someone else's. */
@@ -1042,10 +1041,19 @@ static void test_bar(void)
 
 static void external(int device, const char *what, __u64 iova, bool pin)
 {
-	__u64 order[2] = { pin ? iova : ~iova, EXTERNAL_PAGES };
+	__s64 order[2] = { iova, pin ? EXTERNAL_PAGES : -EXTERNAL_PAGES };
 
 	expect(write(device, order, sizeof(order)) == sizeof(order),
 	       "%s: %m", what);
+}
+
+static int open_external(void)
+{
+	int device = ioctl(lab.group, VFIO_GROUP_GET_DEVICE_FD, bdf3);
+
+	if (device < 0)
+		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m", bdf3);
+	return device;
 }
 
 static void test_external(void)
@@ -1057,9 +1065,7 @@ static void test_external(void)
 	struct rlimit was;
 	int group, device;
 
-	device = ioctl(lab.group, VFIO_GROUP_GET_DEVICE_FD, bdf3);
-	if (device < 0)
-		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m", bdf3);
+	device = open_external();
 	/* Whoever may lock what they like when they map may do so ever after. */
 	getrlimit(RLIMIT_MEMLOCK, &was);
 	lock_cap(false);
@@ -1100,6 +1106,49 @@ static void test_external(void)
 	expect_unmap("all", IOVA_BASE, size, size);
 	lock_cap(true);
 	setrlimit(RLIMIT_MEMLOCK, &was);
+	close(device);
+}
+
+/*
+ * Up to the last byte of the IOVA space, which an IOMMU may not have: a device
+ * without one does.
+ */
+static void test_top(void)
+{
+	__u8 *mem = touched(2 * SZ_2M, MADV_HUGEPAGE);
+	const __u64 last = -(__u64)SZ_2M, before_last = last - SZ_2M;
+	const __u64 pins = -(__u64)EXTERNAL_PAGES * SZ_4K;
+	struct vfio_iommu_type1_dma_unmap all = {
+		.argsz = sizeof(all), .flags = VFIO_DMA_UNMAP_FLAG_ALL };
+	struct account before = account();
+	int device = open_external();
+
+	expect(dma_map(mem, last, 2 * SZ_2M) == -EINVAL, "beyond the end: refused");
+	for (int i = 0; i < 3; i++) {
+		expect(!dma_map(mem, before_last, SZ_2M), "before the last: mapped");
+		expect(!dma_map(mem + SZ_2M, last, SZ_2M), "the last: mapped");
+		expect(dma_map(mem, -(__u64)SZ_4K, SZ_4K) == -EEXIST,
+		       "the last page: is there already");
+		external(device, "pinned", pins, true);
+		expect_more("pinned", before, EXTERNAL_PAGES);
+		external(device, "unpinned", pins, false);
+		expect_more("unpinned", before, 0);
+
+		expect(dma_unmap(last, 2 * SZ_2M) == -EINVAL,
+		       "unmap beyond the end: refused");
+		expect(dma_unmap(-(__u64)SZ_4K, SZ_4K) == -EINVAL,
+		       "unmap of the last page only: refused");
+		if (i == 0) {
+			expect_unmap("the last", last, SZ_2M, SZ_2M);
+			expect_unmap("the one before", before_last, SZ_2M, SZ_2M);
+		} else if (i == 1) {
+			expect_unmap("both", before_last, 2 * SZ_2M, 2 * SZ_2M);
+		} else {
+			expect(!ioctl(lab.container, VFIO_IOMMU_UNMAP_DMA, &all) &&
+			       all.size == 2 * SZ_2M, "all of it: %m");
+		}
+		expect_unmap("nothing left", before_last, 2 * SZ_2M, 0);
+	}
 	close(device);
 }
 
@@ -1151,11 +1200,14 @@ struct counts {
 	unsigned long write_locks;
 	unsigned long maps;
 	unsigned long unmaps;
+	unsigned long unpins;
+	unsigned long early;	/* unpins before the IOTLB was told of the unmap */
 };
 
 static struct counts counts(void)
 {
 	struct counts c = { 0 };
+	bool stale = false;
 	char line[512];
 	FILE *f;
 
@@ -1170,7 +1222,16 @@ static struct counts counts(void)
 		c.write_locks += strstr(line, "mmap_lock_start_locking: ") &&
 				 strstr(line, "write=true");
 		c.maps += !!strstr(line, " map: ");
-		c.unmaps += !!strstr(line, " unmap: ");
+		if (strstr(line, " unmap: ")) {
+			c.unmaps++;
+			stale = true;
+		}
+		if (strstr(line, " leaf_sync: "))
+			stale = false;
+		if (strstr(line, " leaf_unpin: ")) {
+			c.unpins++;
+			c.early += stale;
+		}
 	}
 	fclose(f);
 	/* What is truncated is forgotten. */
@@ -1193,15 +1254,20 @@ static void count(const char *what, __u8 *mem, __u64 size, unsigned long leaves)
 	       what, size >> 20, leaves, runs, c.write_locks, c.maps);
 	if (count_grabs)
 		printf(", %lu references", c.grabs);
-	expect(!count_grabs || c.grabs <= leaves,
+	expect(!count_grabs || (c.grabs && c.grabs <= leaves),
 	       "%s: a reference taken per leaf, %lu", what, leaves);
-	expect(c.write_locks <= (size + 128 * SZ_2M - 1) / (128 * SZ_2M),
+	expect(c.write_locks && c.write_locks <= (size + 128 * SZ_2M - 1) / (128 * SZ_2M),
 	       "%s: a write lock per 256 MiB", what);
-	expect(c.maps <= runs, "%s: an iommu_map() per run, %lu", what, runs);
+	expect(c.maps && c.maps <= runs, "%s: an iommu_map() per run, %lu", what,
+	       runs);
 	expect_unmap(what, IOVA_BASE, size, size);
 	c = counts();
 	printf(", %lu unmaps\n", c.unmaps);
-	expect(c.unmaps <= runs, "%s: an iommu_unmap() per run, %lu", what, runs);
+	expect(c.unmaps && c.unmaps <= runs, "%s: an iommu_unmap() per run, %lu",
+	       what, runs);
+	expect(c.unpins && !c.early,
+	       "%s: %lu of %lu unpins while the device may still get there", what,
+	       c.early, c.unpins);
 	munmap(mem, size);
 }
 
@@ -1216,8 +1282,12 @@ static void test_counts(void)
 	    !trace_write("buffer_size_kb", "8192") ||
 	    !trace_write("events/mmap_lock/mmap_lock_start_locking/enable", "1") ||
 	    !trace_write("events/iommu/map/enable", "1") ||
-	    !trace_write("events/iommu/unmap/enable", "1"))
-		errx(1, TRACING ": %m: the kernel needs CONFIG_ENABLE_DEFAULT_TRACERS");
+	    !trace_write("events/iommu/unmap/enable", "1") ||
+	    !trace_write("kprobe_events",
+			 "p:leaf_sync intel_iommu_tlb_sync\n"
+			 "p:leaf_unpin unpin_user_page_range_dirty_lock\n") ||
+	    !trace_write("events/kprobes/enable", "1"))
+		errx(1, TRACING ": %m: no event tracing in this kernel, or no kprobes");
 	count_grabs = trace_write("events/page_ref/page_ref_mod/enable", "1");
 
 	count("thp", touched(size, MADV_HUGEPAGE), size, size / SZ_2M);
@@ -1249,6 +1319,7 @@ static void test_counts(void)
 	count("fragmented", mem, 8 * SZ_2M, 8 * SZ_2M / SZ_4K);
 
 	trace_write("events/enable", "0");
+	trace_write("kprobe_events", "");
 	trace_write("set_event_pid", "");
 }
 
@@ -1307,6 +1378,7 @@ static const struct test {
 	{ "kill", test_kill },
 	{ "bar", test_bar },
 	{ "external", test_external },
+	{ "top", test_top },
 	{ "soft-offline", test_soft_offline },
 	{ "counts", test_counts },
 	{ "hold", test_hold },
@@ -1319,7 +1391,7 @@ static void usage(void)
 	      "  -g, -d  an edu device\n"
 	      "  -G, -D  another one, for the test \"second\"\n"
 	      "  -b, -B  a device with a large BAR 2, for the test \"bar\",\n"
-	      "          or one without an IOMMU, for \"external\"\n"
+	      "          or one without an IOMMU, for \"external\" and \"top\"\n"
 	      "TEST is one of", stderr);
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
 		fprintf(stderr, " %s", tests[i].name);
@@ -1331,6 +1403,7 @@ int main(int argc, char **argv)
 {
 	int opt, iommu = VFIO_TYPE1v2_IOMMU;
 	const struct test *test = NULL;
+	bool no_iommu;
 
 	while ((opt = getopt(argc, argv, "g:d:G:D:b:B:")) != -1) {
 		switch (opt) {
@@ -1363,15 +1436,15 @@ int main(int argc, char **argv)
 		usage();
 	if (test->fn == test_second && (!group2 || !bdf2))
 		errx(2, "%s needs a second device: -G, -D", test->name);
-	if ((test->fn == test_bar || test->fn == test_external) &&
-	    (!group3 || !bdf3))
+	no_iommu = test->fn == test_external || test->fn == test_top;
+	if ((test->fn == test_bar || no_iommu) && (!group3 || !bdf3))
 		errx(2, "%s needs another kind of device: -b, -B", test->name);
 	if (test->fn == test_unmap_v1)
 		iommu = VFIO_TYPE1_IOMMU;
 
 	lab_open(&lab, "/dev/vfio/vfio", iommu,
-		 test->fn == test_external ? group3 : group1);
-	if (test->fn != test_external)
+		 no_iommu ? group3 : group1);
+	if (!no_iommu)
 		lab_open_edu(&lab, bdf);
 	test->fn();
 	return failures != 0;

@@ -47,7 +47,7 @@ killed() {
 # Pins of a device without an IOMMU
 external() {
 	vfio-leaf -g "$GROUP" -d "$EDU" -b "$(basename "$(readlink /sys/devices/platform/pinner/iommu_group)")" \
-		-B pinner external
+		-B pinner "$1"
 }
 
 setup_thp
@@ -67,13 +67,14 @@ for test in thp 4k fragmented remapped ptes vmas hugetlb2m hugetlb1g \
 	t "$test" leaf $test
 done
 t "a device that pins loads" insmod /lab/pinner.ko
-t "its pins" external
+t "its pins" external external
+t "mappings up to the last byte of the IOVA space" external top
 for batch in 1 512; do
 	echo $batch >$PIN_BATCH
 	for test in thp remapped vmas hugetlb2m refused rlimit bar; do
 		t "pin_batch=$batch: $test" leaf $test
 	done
-	t "pin_batch=$batch: pins of a device" external
+	t "pin_batch=$batch: pins of a device" external external
 done
 t "that device unloads" rmmod pinner
 echo 0 >$PIN_BATCH

@@ -4,7 +4,7 @@
  * nothing but pin and unpin the pages it is told to: the ones among the
  * kernel's samples pin none, and the others want hardware.
  *
- * Writing { IOVA, number of pages } pins them, or with ~IOVA unpins them.
+ * Writing { IOVA, number of pages } pins them, or unpins them if it is negative.
  */
 #include <linux/completion.h>
 #include <linux/err.h>
@@ -27,19 +27,22 @@ static ssize_t pinner_write(struct vfio_device *vdev, const char __user *buf,
 			    size_t count, loff_t *ppos)
 {
 	struct page *pages[PINNER_PAGES];
-	u64 order[2];
+	struct {
+		u64 iova;
+		s64 npage;
+	} order;
 	int ret;
 
-	if (count != sizeof(order) || copy_from_user(order, buf, sizeof(order)))
+	if (count != sizeof(order) || copy_from_user(&order, buf, sizeof(order)))
 		return -EFAULT;
-	if (order[1] > PINNER_PAGES)
+	if (order.npage > PINNER_PAGES || order.npage < -PINNER_PAGES)
 		return -EINVAL;
-	if ((s64)order[0] < 0) {
-		vfio_unpin_pages(vdev, ~order[0], order[1]);
+	if (order.npage < 0) {
+		vfio_unpin_pages(vdev, order.iova, -order.npage);
 		return count;
 	}
-	ret = vfio_pin_pages(vdev, order[0], order[1], IOMMU_READ | IOMMU_WRITE,
-			     pages);
+	ret = vfio_pin_pages(vdev, order.iova, order.npage,
+			     IOMMU_READ | IOMMU_WRITE, pages);
 
 	return ret < 0 ? ret : count;
 }
