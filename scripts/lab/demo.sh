@@ -58,6 +58,6 @@ done
 jq -s . "$rows" >"$out"
 
 echo
-jq -r -f "$here/table.jq" "$out" | awk -F'\t' -f "$here/columns.awk"
+jq -L "$here" -r -f "$here/table.jq" "$out" | awk -F'\t' -f "$here/columns.awk"
 echo
 echo "rows: ${out#"$top"/}"

@@ -129,6 +129,18 @@ hugetlb_pool() {
 		die "$1: got $(cat "$pool_file") of $pool_pages pages: free memory is fragmented, give the lab more (-m)"
 }
 
+# map_pooled BACKING MIB [ARG...]: map_row, with a pool as long as it takes.
+map_pooled() {
+	pooled_backing=$1
+	pooled_mib=$2
+	shift 2
+	hugetlb_pool "$pooled_backing" $((pooled_mib << 20))
+	map_row "$pooled_backing" "${pooled_mib}M" "$@"
+	pooled_rc=$?
+	hugetlb_pool "$pooled_backing" 0
+	return "$pooled_rc"
+}
+
 # Free memory in blocks prezero can clear, and how much of it is cleared, in
 # pages.
 free_blocks() {
@@ -166,8 +178,10 @@ wait_cleared() {
 		else
 			wait_idle=$((wait_idle + 1))
 		fi
-		[ $wait_idle -ge 2 ] && [ $((wait_have + 4096)) -ge "$wait_want" ] && return
-		[ $wait_idle -ge 2 ] && [ $((wait_have * 100)) -ge $((wait_want * 98)) ] && return
+		if [ $wait_idle -ge 2 ] && { [ $((wait_have + 4096)) -ge "$wait_want" ] ||
+		   [ $((wait_have * 100)) -ge $((wait_want * 98)) ]; }; then
+			return
+		fi
 		# 30 s
 		[ $wait_idle -lt 60 ] ||
 			die "clearing stopped at $wait_have of $wait_want pages: $(grep -H . $PREZERO/* 2>/dev/null | tr '\n' ' ')"

@@ -18,16 +18,9 @@ shift 4
 
 PIN_BATCH=/sys/module/vfio_iommu_type1/parameters/pin_batch
 
-# one_row BACKING REPEAT [ARG...]
+# one_row BACKING REPEAT [ARG]
 one_row() {
-	hugetlb_pool "$1" $((mib << 20))
-	row_backing=$1
-	row_repeat=$2
-	shift 2
-	map_row "$row_backing" "${mib}M" -n "$row_repeat" "$@" >/tmp/row
-	rc=$?
-	hugetlb_pool "$row_backing" 0
-	return "$rc"
+	map_pooled "$1" "$mib" -n "$2" ${3:+"$3"} >/tmp/row
 }
 
 setup_thp

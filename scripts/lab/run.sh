@@ -44,7 +44,7 @@ while getopts k:m:c:n:t:a:q:D:epiuso:M:drIv opt; do
 	c) cpus=$OPTARG ;;
 	n) nodes=$OPTARG ;;
 	t) limit=$OPTARG ;;
-	a) append=$OPTARG ;;
+	a) append+=" $OPTARG" ;;
 	q) qemu_args=$OPTARG ;;
 	D) blank=$OPTARG ;;
 	e) devices=1 ;;

@@ -2,11 +2,8 @@
 # Rows of vfio-map to one table, as tab-separated values: a line per backing
 # and variant, medians over the repeats, and the ratio to the first variant
 # (the unpatched kernel if it ran, else prezero off).
-def median: sort | if length % 2 == 1 then .[(length - 1) / 2]
-	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
-def fixed($digits): . * pow(10; $digits) | round | tostring
-	| (if length <= $digits then ("0" * ($digits + 1 - length)) + . else . end)
-	| if $digits == 0 then . else .[:-$digits] + "." + .[-$digits:] end;
+include "stats";
+
 # Three digits at least, of whatever size
 def seconds: fixed(if . < 0.1 then 6 else 3 end);
 def variant: if .kernel == "unpatched" then if .iommufd then "unpatched iommufd" else "unpatched" end

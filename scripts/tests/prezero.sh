@@ -7,9 +7,7 @@
 
 # served BACKING MIN MAX: map it; the share served without clearing is between
 served() {
-	hugetlb_pool "$1" $((256 << 20))
-	map_row "$1" 256M >/tmp/row || return 1
-	hugetlb_pool "$1" 0
+	map_pooled "$1" 256 >/tmp/row || return 1
 	cat /tmp/row
 	pct=$(sed 's/.*"zeroed_pct":\([0-9]*\).*/\1/' /tmp/row)
 	[ "$pct" -ge "$2" ] && [ "$pct" -le "$3" ]
@@ -27,9 +25,7 @@ keeps() {
 # What a gigantic page holds is what the free blocks it is made of held.
 gigantic() {
 	for _ in 1 2; do
-		hugetlb_pool hugetlb1g $((1 << 30))
-		map_row hugetlb1g 1G -x || return 1
-		hugetlb_pool hugetlb1g 0
+		map_pooled hugetlb1g 1024 -x || return 1
 	done
 }
 
@@ -49,6 +45,8 @@ t "it does when told to" load_prezero || die "nothing to test"
 t_not "but not twice" insmod /lab/prezero.ko allow_guest=1
 t "off, nothing is marked" nothing_marked
 t "off, nothing is served" served thp 0 0
+# Since boot (hugepages=1), so that memory for it is to be had
+hugetlb_pool hugetlb1g 0
 prezero_on
 wait_cleared
 t "free memory is cleared" true

@@ -9,11 +9,7 @@ mib=${1:-512}
 
 # one BACKING [ARG]
 one() {
-	hugetlb_pool "$1" $((mib << 20))
-	map_row "$1" "${mib}M" -u ${2:+"$2"}
-	rc=$?
-	hugetlb_pool "$1" 0
-	return "$rc"
+	map_pooled "$1" "$mib" -u ${2:+"$2"}
 }
 
 setup_thp

@@ -74,7 +74,7 @@ fi
 jq -s . "$rows" >"$out.json"
 
 echo
-jq -r -f "$here/table.jq" "$out.json" | awk -F'\t' -f "$top/scripts/lab/columns.awk" | tee "$out.txt"
+jq -L "$top/scripts/lab" -r -f "$here/table.jq" "$out.json" | awk -F'\t' -f "$top/scripts/lab/columns.awk" | tee "$out.txt"
 echo
 if [ "$what" = short ]; then
 	# What cannot be if clearing ahead works: memory that was not served, or a
@@ -90,7 +90,7 @@ if [ "$what" = short ]; then
 else
 	speed | tee -a "$out.txt"
 	echo
-	jq -r -f "$here/plot.jq" "$out.json" >"$rows.plot"
+	jq -L "$top/scripts/lab" -r -f "$here/plot.jq" "$out.json" >"$rows.plot"
 	gnuplot -e "rows='$rows.plot'; out='$out.png'" "$here/plot.gp"
 	echo "rows: ${out#"$top"/}.json, plot: ${out#"$top"/}.png"
 fi

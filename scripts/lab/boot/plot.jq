@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Rows of starts.sh to gnuplot's data: a line per memory and size, a median per
 # configuration, "-" where there is none.
-def median: sort | if length % 2 == 1 then .[(length - 1) / 2]
-	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+include "stats";
 
 . as $rows
 | (map(.mib) | unique) as $sizes

@@ -35,10 +35,7 @@ set_config() {
 	one) set_pin_batch 1 ;;
 	*) set_pin_batch 0 ;;
 	esac
-	[ ! -d "$PREZERO" ] || {
-		echo 0 >"$PREZERO/enabled"
-		echo 1 >"$PREZERO/flush"
-	}
+	[ ! -d "$PREZERO" ] || prezero_off
 }
 
 # one_start CONFIG BACKING MIB

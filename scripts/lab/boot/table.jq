@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # Rows of starts.sh to tables, as tab-separated values; an empty line between
 # tables.  Seconds are medians; slopes and their 95 % intervals are of means.
-def median: sort | if length % 2 == 1 then .[(length - 1) / 2]
-	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+include "stats";
+
 def mean: add / length;
 # Variance of the mean
 def var: if length < 2 then null
 	else mean as $m | (map(pow(. - $m; 2)) | add) / (length - 1) / length end;
-def fixed($digits): if . < 0 then "-" + (-. | fixed($digits)) else
-	. * pow(10; $digits) | round | tostring
-	| (if length <= $digits then ("0" * ($digits + 1 - length)) + . else . end)
-	| if $digits == 0 then . else .[:-$digits] + "." + .[-$digits:] end end;
 def or_dash(f): if . == null then "-" else f end;
 
 def title: {"none": "no device", "one": "page by page", "stock": "6.12",
