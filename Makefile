@@ -95,6 +95,10 @@ demo: module-lab ## map N GiB for a device without and with prezero, one table (
 bench: module-lab kernel-stock ## the same beside the unpatched kernel, medians (REPEAT=5; ICOUNT=1: counted time; PIN_BATCH="1 512"; IOMMUFD=1)
 	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),5) scripts/lab/demo.sh stock lab
 
+.PHONY: profile
+profile: module-lab ## where the kernel spends the first map of cleared memory (N=4, REPEAT=10, BACKING=thp, PREZERO=off; ICOUNT=1)
+	@scripts/lab/profile.sh
+
 .PHONY: bench-boot
 bench-boot: module-lab kernel-stock lab-image ## virsh start to GRUB with a device, by memory and kernel, table and plot (MAX=8 GiB)
 	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),3) scripts/lab/boot/bench.sh

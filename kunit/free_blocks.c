@@ -82,7 +82,7 @@ static struct zone *test_zone(struct kunit *test)
 void __free_block_give(struct free_block *b, unsigned int off,
 		       unsigned int order, bool zeroed)
 {
-	set_page_private(b->page + off, zeroed);
+	set_page_private(b->page + off, zeroed ? PAGE_PRIVATE_ZEROED : 0);
 	__return_free_page(b->page + off, order);
 	bitmap_clear(b->ours, off, 1 << order);
 }

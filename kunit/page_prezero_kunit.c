@@ -128,6 +128,20 @@ static void return_test_not_zeroed_is_not_flagged(struct kunit *test)
 	expect_free_not_zeroed(test, b);
 }
 
+/* What anybody may have left in page->private says nothing. */
+static void return_test_other_private(struct kunit *test)
+{
+	struct free_block *b = free_block_take(test);
+	unsigned long flags;
+
+	spin_lock_irqsave(&b->zone->lock, flags);
+	set_page_private(b->page, 1);
+	__return_free_page(b->page, BLOCK_ORDER);
+	bitmap_zero(b->ours, BLOCK_PAGES);
+	spin_unlock_irqrestore(&b->zone->lock, flags);
+	expect_free_not_zeroed(test, b);
+}
+
 /* To take a block off the free lists is to forget what it reads as. */
 static void borrow_test_drops_flag(struct kunit *test)
 {
@@ -610,7 +624,7 @@ static void free_test_private_of_owner(struct kunit *test)
 	hide_free_blocks(b, false);
 	page = free_block_alloc(b, true, TEST_GFP, order);
 	fill_pages(page, order, 0xa5);
-	set_page_private(page, 1);
+	set_page_private(page, PAGE_PRIVATE_ZEROED);
 	test_free(test, page, order);
 	expect_free_not_zeroed(test, b);
 }
@@ -668,7 +682,7 @@ static unsigned int zeroed_on_pcp(struct free_block *b, struct page *ours,
 		if (page >= ours && page < ours + (1 << order))
 			continue;
 		if (!PageBuddy(page) && !page_count(page))
-			nr += page_private(page) == 1;
+			nr += page_private(page) == PAGE_PRIVATE_ZEROED;
 	}
 
 	return nr;
@@ -756,7 +770,7 @@ static void pcp_test_freed_page_is_cleared(struct kunit *test)
 
 	page = pcp_refill(test, b, order, TEST_GFP);
 	fill_pages(page, order, 0xa5);
-	set_page_private(page, 1);
+	set_page_private(page, PAGE_PRIVATE_ZEROED);
 	test_free(test, page, order);
 	again = alloc_pages(TEST_GFP | __GFP_ZERO, order);
 	KUNIT_ASSERT_NOT_NULL(test, again);
@@ -1443,6 +1457,7 @@ static struct kunit_case page_prezero_test_cases[] = {
 	KUNIT_CASE(return_test_not_allowed),
 	KUNIT_CASE(return_test_feature_off),
 	KUNIT_CASE(return_test_half_isolated),
+	KUNIT_CASE(return_test_other_private),
 	KUNIT_CASE(borrow_test_drops_flag),
 	KUNIT_CASE_PARAM(expand_test_hands_flag_to_remainders,
 			 part_order_gen_params),

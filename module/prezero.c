@@ -145,7 +145,9 @@ VISIBLE_IF_KUNIT int prezero_clear_block(struct page *page,
 		if (!(i % (PREZERO_CHUNK / PAGE_SIZE))) {
 			if (must_stop())
 				return -EAGAIN;
-			cond_resched();
+			/* With idle_only, to be in the way is to stop */
+			if (!READ_ONCE(prezero_idle_only))
+				cond_resched();
 		}
 
 		if (PageHWPoison(page + i))
@@ -282,6 +284,8 @@ static void prezero_stop(void)
 	if (!prezero_thread)
 		return;
 
+	/* It may have waited for an idle CPU: it will not get one to end */
+	sched_set_normal(prezero_thread, 0);
 	kthread_stop(prezero_thread);
 	prezero_thread = NULL;
 	page_reporting_unregister(&prezero_prdev);
@@ -441,47 +445,65 @@ static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 static struct kobj_attribute flush_attr = __ATTR_WO(flush);
 
-static unsigned long prezero_vm_event(enum vm_event_item item)
+/* All events, to be freed */
+static unsigned long *prezero_vm_events(void)
 {
-	unsigned long *events, count;
+	unsigned long *events = kcalloc(NR_VM_EVENT_ITEMS, sizeof(*events),
+					GFP_KERNEL);
 
-	events = kcalloc(NR_VM_EVENT_ITEMS, sizeof(*events), GFP_KERNEL);
+	if (events)
+		all_vm_events(events);
+
+	return events;
+}
+
+static ssize_t prezero_vm_event_show(enum vm_event_item item, char *buf)
+{
+	unsigned long *events = prezero_vm_events();
+	ssize_t ret;
+
 	if (!events)
-		return 0;
+		return -ENOMEM;
 
-	all_vm_events(events);
-	count = events[item];
+	ret = sysfs_emit(buf, "%lu\n", events[item]);
 	kfree(events);
 
-	return count;
+	return ret;
 }
 
 static ssize_t pages_cleared_show(struct kobject *kobj,
 				  struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%lu\n", prezero_vm_event(PREZERO_CLEARED));
+	return prezero_vm_event_show(PREZERO_CLEARED, buf);
 }
 PREZERO_ATTR_RO(pages_cleared);
 
 static ssize_t pages_hit_show(struct kobject *kobj, struct kobj_attribute *attr,
 			      char *buf)
 {
-	return sysfs_emit(buf, "%lu\n", prezero_vm_event(PREZERO_HIT));
+	return prezero_vm_event_show(PREZERO_HIT, buf);
 }
 PREZERO_ATTR_RO(pages_hit);
 
 static ssize_t pages_miss_show(struct kobject *kobj,
 			       struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%lu\n", prezero_vm_event(PREZERO_MISS));
+	return prezero_vm_event_show(PREZERO_MISS, buf);
 }
 PREZERO_ATTR_RO(pages_miss);
 
 static ssize_t pages_unasked_show(struct kobject *kobj,
 				  struct kobj_attribute *attr, char *buf)
 {
-	unsigned long hit = prezero_vm_event(PREZERO_HIT);
-	unsigned long taken = prezero_vm_event(PREZERO_TAKEN);
+	unsigned long *events = prezero_vm_events();
+	unsigned long hit, taken;
+
+	if (!events)
+		return -ENOMEM;
+
+	hit = events[PREZERO_HIT];
+	taken = events[PREZERO_TAKEN];
+	kfree(events);
 
 	/* Whoever clears for himself is counted when he finds he need not */
 	return sysfs_emit(buf, "%lu\n", taken > hit ? taken - hit : 0);
@@ -498,8 +520,7 @@ PREZERO_ATTR_RO(pages_free_zeroed);
 static ssize_t verify_failed_show(struct kobject *kobj,
 				  struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%lu\n",
-			  prezero_vm_event(PREZERO_VERIFY_FAILED));
+	return prezero_vm_event_show(PREZERO_VERIFY_FAILED, buf);
 }
 PREZERO_ATTR_RO(verify_failed);
 

@@ -136,8 +136,9 @@ part() {
 tool() {
 	local out
 	out=$build/tools/$(basename "$1" .c)
-	{ [ "$out" -nt "$1" ] && [ "$out" -nt "$here/vfio-lab.h" ]; } ||
+	if [ ! -e "$out" ] || [ -n "$(find "$1" "$here"/*.h -newer "$out")" ]; then
 		gcc -O2 -Wall -Wextra -Werror -static -o "$out" "$1"
+	fi
 	cp "$out" "$dir/tree/lab/"
 }
 

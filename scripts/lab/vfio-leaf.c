@@ -518,6 +518,71 @@ static void test_unshare(void)
 	expect_more("unmapped", before, 0);
 }
 
+/*
+ * Some pages are the process's own, and the ones next to them in memory are shared
+ * with a child: they are copied all the same.
+ */
+static void test_cow(void)
+{
+	const __u64 size = SZ_1M, n = size / SZ_4K;
+	struct account before = account();
+
+	for (int rw = 0; rw < 2; rw++) {
+		const char *what = rw ? "write" : "read";
+		__u8 *mem = touched(size, MADV_NOHUGEPAGE);
+		unsigned long rows = 0, shared = 0, own = 0;
+		int done[2];
+		struct table t;
+		__u64 pfn[256];
+		pid_t pid;
+		char c;
+
+		if (pipe(done))
+			errx(1, "pipe: %m");
+		pid = fork();
+		if (!pid) {
+			/* The copies are the child's */
+			for (__u64 i = 4; i < n; i += 8)
+				mem[i * SZ_4K] = 9;
+			if (write(done[1], what, 1) == 1)
+				pause();
+			_exit(1);
+		}
+		if (read(done[0], &c, 1) != 1)
+			errx(1, "the child: %m");
+		for (__u64 i = 4; i < n; i += 8)
+			mem[i * SZ_4K] = 2;
+		for (__u64 i = 0; i < n; i++)
+			pfn[i] = pfn_of(mem + i * SZ_4K);
+
+		expect(!dma_map_flags(mem, IOVA_BASE, size, VFIO_DMA_MAP_FLAG_READ |
+				      (rw ? VFIO_DMA_MAP_FLAG_WRITE : 0)),
+		       "%s: mapped", what);
+		t = expect_table(what, bdf, mem, IOVA_BASE, size);
+		for (__u64 i = 0; i < n; i++) {
+			if (i % 8 == 4) {
+				own += t.pfn[i] != pfn[i];
+				rows += pfn[i] + 1 == pfn[i + 1];
+			} else {
+				shared += t.pfn[i] == pfn[i];
+			}
+		}
+		expect(rows, "%s: own pages next to shared ones, or this shows nothing",
+		       what);
+		expect(!own, "%s: %lu of its own pages have moved", what, own);
+		expect(!shared, "%s: the device has %lu pages of the child's", what,
+		       shared);
+		free(t.pfn);
+		expect_unmap(what, IOVA_BASE, size, size);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		close(done[0]);
+		close(done[1]);
+		munmap(mem, size);
+		expect_more(what, before, 0);
+	}
+}
+
 static void expect_refused(const char *what, const __u8 *mem, __u64 size)
 {
 	struct account before = account();
@@ -975,6 +1040,23 @@ static void test_kill(void)
 	printf("%d maps killed in the middle\n", killed);
 }
 
+/* What lspci says of a device's BAR @nr */
+static __u64 bar_address(const char *device, int nr)
+{
+	unsigned long long start = 0;
+	char path[128], line[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource", device);
+	f = fopen(path, "re");
+	while (f && nr-- >= 0 && fgets(line, sizeof(line), f))
+		start = strtoull(line, NULL, 16);
+	if (!start)
+		errx(1, "%s: %m", path);
+	fclose(f);
+	return start;
+}
+
 /*
  * Device memory: neither pinned nor charged, but mapped by the leaf
  */
@@ -984,6 +1066,7 @@ static void test_bar(void)
 		.argsz = sizeof(bar), .index = VFIO_PCI_BAR2_REGION_INDEX };
 	int fd = lab_open_group(group3), device;
 	struct account before = account();
+	__u64 bar_pfn = bar_address(bdf3, 2) / SZ_4K;
 	struct table t;
 	__u8 *mem;
 
@@ -998,9 +1081,10 @@ static void test_bar(void)
 	expect_more("mapped", before, 0);
 	t = read_table(bdf, IOVA_BASE, bar.size);
 	for (__u64 i = 0; i < bar.size / SZ_4K; i++) {
-		if (t.pfn[i] && t.pfn[i] == t.pfn[0] + i)
+		if (t.pfn[i] == bar_pfn + i)
 			continue;
-		expect(false, "page %llu next to the one before", i);
+		expect(false, "page %llu is %#llx, not %#llx", i, bar_pfn + i,
+		       t.pfn[i]);
 		break;
 	}
 	expect(!t.n4k && t.n2m + t.n1g, "superpages only, not %lu of 4K", t.n4k);
@@ -1019,7 +1103,7 @@ static void test_bar(void)
 
 		/* pagemap does not tell those of device memory */
 		if (i >= 8 * SZ_1M / SZ_4K && i < 16 * SZ_1M / SZ_4K)
-			pfn = t.pfn[8 * SZ_1M / SZ_4K] + i - 8 * SZ_1M / SZ_4K;
+			pfn = bar_pfn + 4 + i - 8 * SZ_1M / SZ_4K;
 		if (pfn && t.pfn[i] == pfn)
 			continue;
 		expect(false, "mixed: page %llu is %#llx, not %#llx", i, pfn,
@@ -1364,6 +1448,7 @@ static const struct test {
 	{ "hugetlb1g", test_hugetlb1g },
 	{ "zero-page", test_zero_page },
 	{ "unshare", test_unshare },
+	{ "cow", test_cow },
 	{ "refused", test_refused },
 	{ "rlimit", test_rlimit },
 	{ "unmap-v2", test_unmap_v2 },

@@ -19,8 +19,8 @@
 #define _GNU_SOURCE
 #include <getopt.h>
 #include <linux/memfd.h>
-#include <sys/syscall.h>
 
+#include "profile.h"
 #include "vfio-lab.h"
 
 #define fallthrough	__attribute__((fallthrough))
@@ -261,11 +261,13 @@ static __u64 parse_size(const char *s)
 
 static void usage(void)
 {
-	fputs("vfio-map -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE [-k KERNEL] [-n REPEAT] [-fux]\n"
+	fputs("vfio-map -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE\n"
+	      "         [-k KERNEL] [-n REPEAT] [-P FILE] [-fux]\n"
 	      "  -b  thp, 4k, 4kfrag, memfd, hugetlb2m or hugetlb1g\n"
 	      "  -s  how much to map: a multiple of 2M (of 1G for hugetlb1g)\n"
 	      "  -k  the row's \"kernel\" (default: by /proc/vmstat)\n"
 	      "  -n  the row's \"repeat\" (default 1)\n"
+	      "  -P  write there where the kernel spends the cold map, in samples\n"
 	      "  -f  through iommufd's version of the container\n"
 	      "  -u  also let the device try to write after the unmap (the IOMMU logs the fault)\n"
 	      "  -x  take huge pages or not, as memory comes\n",
@@ -281,12 +283,14 @@ int main(int argc, char **argv)
 	double map_s, remap_s, unmap_s;
 	bool prezero, patched, stale = false, any = false;
 	__u64 bytes = 0, before = 0, after = 0;
+	FILE *profile_to = NULL;
+	struct profile profile;
 	struct lab lab;
 	int opt, repeat = 1;
 	char pin_batch[32];
 	__u8 *mem;
 
-	while ((opt = getopt(argc, argv, "g:d:b:s:k:n:fux")) != -1) {
+	while ((opt = getopt(argc, argv, "g:d:b:s:k:n:P:fux")) != -1) {
 		switch (opt) {
 		case 'g':
 			group = optarg;
@@ -309,6 +313,11 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			repeat = atoi(optarg);
+			break;
+		case 'P':
+			profile_to = fopen(optarg, "we");
+			if (!profile_to)
+				errx(1, "%s: %m", optarg);
 			break;
 		case 'f':
 			container = "/dev/iommu";
@@ -334,8 +343,12 @@ int main(int argc, char **argv)
 	prezero = prezero_enabled();
 
 	patched = prezero_hits(&before);
+	if (profile_to)
+		profile_start(&profile);
 	map_s = dma_map(&lab, mem, bytes);
 	prezero_hits(&after);
+	if (profile_to)
+		profile_stop(&profile, profile_to);
 
 	if (!any)
 		check_backing(b, bytes);

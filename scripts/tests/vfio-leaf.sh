@@ -8,6 +8,7 @@
 . /lab/lib.sh
 
 PIN_BATCH=/sys/module/vfio_iommu_type1/parameters/pin_batch
+NO_HUGE=/sys/module/vfio_iommu_type1/parameters/disable_hugepages
 
 leaf() {
 	vfio-leaf -g "$GROUP" -d "$EDU" -G "$GROUP2" -D "$EDU2" -b "$BAR_GROUP" -B "$BAR" "$1"
@@ -63,7 +64,7 @@ bind_edu
 hugetlb_pool hugetlb1g $((1 << 30))
 hugetlb_pool hugetlb2m $((64 << 20))
 for test in thp 4k fragmented remapped ptes vmas hugetlb2m hugetlb1g \
-	zero-page unshare refused rlimit unmap-v2 unmap-v1 bar soft-offline; do
+	zero-page unshare cow refused rlimit unmap-v2 unmap-v1 bar soft-offline; do
 	t "$test" leaf $test
 done
 t "a device that pins loads" insmod /lab/pinner.ko
@@ -78,6 +79,11 @@ for batch in 1 512; do
 done
 t "that device unloads" rmmod pinner
 echo 0 >$PIN_BATCH
+echo 1 >$NO_HUGE
+for test in 4k unshare cow refused rlimit; do
+	t "disable_hugepages: $test" leaf $test
+done
+echo 0 >$NO_HUGE
 leaf_said "how often" counts
 hugetlb_pool hugetlb2m 0
 hugetlb_pool hugetlb1g 0
