@@ -14,7 +14,7 @@ def variant: if .kernel == "unpatched" then if .iommufd then "unpatched iommufd"
 def rank: if startswith("unpatched") then 0 elif startswith("prezero off") then 1
 	elif startswith("prezero on") then 2 else 3 end;
 
-["memory", "kernel", "map s", "faster", "remap s", "faster", "unmap s", "faster", "zeroed %", "runs"],
+["memory", "kernel", "map s", "ns/4K", "faster", "remap s", "faster", "unmap s", "faster", "zeroed %", "runs"],
 (["thp", "4k", "4kfrag", "memfd", "hugetlb2m", "hugetlb1g"] as $order
 | group_by(.backing) | sort_by(.[0].backing as $b | $order | index($b))[]
 | group_by(variant) | sort_by(.[0] | variant | [rank, .])
@@ -23,7 +23,8 @@ def rank: if startswith("unpatched") then 0 elif startswith("prezero off") then 
 | def column(get): ($rows | map(get) | median) as $t
 	| ($t | seconds), (($base | map(get) | median) / $t | fixed(1)) + "x";
 [ $rows[0].backing, ($rows[0] | variant),
-    column(.map_s), column(.remap_s), column(.unmap_s),
+    ([column(.map_s)] | .[0], ($rows | map(.map_s * 4096e9 / .bytes) | median | fixed(0)), .[1]),
+    column(.remap_s), column(.unmap_s),
     (if $rows[0].zeroed_pct == null then "-" else $rows | map(.zeroed_pct) | median | fixed(1) end),
     ($rows | length | tostring) ])
 | @tsv
