@@ -533,7 +533,7 @@ static __u8 *ascending(__u64 size)
 		if (rows > size / SZ_4K / 2)
 			return mem;
 	}
-	errx(1, "no memory in ascending order to be had");
+	errx(1, "free memory is too fragmented for pages in a row");
 }
 
 /*
