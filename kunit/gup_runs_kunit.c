@@ -184,6 +184,13 @@ static unsigned long test_reserve(struct kunit *test, unsigned long size,
 	return ALIGN(addr, PMD_SIZE) + skip * PAGE_SIZE;
 }
 
+/* Private anonymous memory, writable, at @addr */
+static void map_anon(struct kunit *test, unsigned long addr, unsigned long size)
+{
+	test_mmap(test, NULL, addr, size, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS, 0);
+}
+
 /* Map the first @nr pages of the layout, @skip pages into a page table. */
 static void map_layout(struct kunit *test, unsigned int nr, unsigned int skip)
 {
@@ -699,8 +706,7 @@ static void runs_test_thp(struct kunit *test)
 {
 	unsigned long addr = test_reserve(test, 4 * PMD_SIZE, 0);
 
-	test_mmap(test, NULL, addr, 4 * PMD_SIZE, PROT_READ | PROT_WRITE,
-		  MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	map_anon(test, addr, 4 * PMD_SIZE);
 	expect_same(test, addr + 3 * PAGE_SIZE, 4 * TABLE_PAGES - 7);
 	KUNIT_EXPECT_LE(test, expect_same(test, addr, 4 * TABLE_PAGES), 4);
 	KUNIT_EXPECT_EQ(test, expect_same(test, addr + PMD_SIZE, TABLE_PAGES), 1);
@@ -716,12 +722,10 @@ static void runs_test_thp_remainder(struct kunit *test)
 	unsigned long middle = addr + 100 * PAGE_SIZE;
 	int i;
 
-	test_mmap(test, NULL, addr, 2 * PMD_SIZE, PROT_READ | PROT_WRITE,
-		  MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	map_anon(test, addr, 2 * PMD_SIZE);
 	expect_refs(test, addr, 2 * TABLE_PAGES, PMD_ORDER);
 	KUNIT_ASSERT_EQ(test, vm_munmap(middle, 9 * PAGE_SIZE), 0);
-	test_mmap(test, NULL, middle, 9 * PAGE_SIZE, PROT_READ | PROT_WRITE,
-		  MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	map_anon(test, middle, 9 * PAGE_SIZE);
 	for (i = 0; i < 9; i++)
 		expect_same(test, middle + i * PAGE_SIZE, 1);
 	expect_same(test, addr, 2 * TABLE_PAGES);
@@ -772,7 +776,6 @@ static void runs_test_hugetlb_1g(struct kunit *test)
  * Memory that must not be pinned where it is
  */
 
-/* A pageblock that is not for long-term pins: isolated, as for offlining */
 static void unisolate(void *data)
 {
 	unsigned long pfn = (unsigned long)data;
@@ -812,10 +815,11 @@ static void expect_moved(struct kunit *test, unsigned long addr,
 	}
 }
 
+/* Have no page of a pageblock pinned for long: it is isolated, as for offlining. */
 static bool isolate(struct kunit *test, unsigned long pfn)
 {
 	if (start_isolate_page_range(pfn, pfn + pageblock_nr_pages,
-				     MIGRATE_MOVABLE, REPORT_FAILURE, GFP_KERNEL))
+				     MIGRATE_MOVABLE, 0, GFP_KERNEL))
 		return false;
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, unisolate, (void *)pfn));
@@ -834,8 +838,7 @@ static void runs_test_movable_thp(struct kunit *test)
 		kunit_skip(test, "isolated memory may be pinned without CMA");
 	if (pageblock_order != PMD_ORDER)
 		kunit_skip(test, "a huge page is not a pageblock");
-	test_mmap(test, NULL, addr, 3 * PMD_SIZE, PROT_READ | PROT_WRITE,
-		  MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	map_anon(test, addr, 3 * PMD_SIZE);
 	pages = pages_at(test, addr, 3 * TABLE_PAGES);
 	pfn = page_to_pfn(pages[TABLE_PAGES]);
 	kvfree(pages);
@@ -857,8 +860,7 @@ static void runs_test_movable_row(struct kunit *test)
 	/* With all page tables there, nothing unmovable gets in between */
 	for (a = 0; a < ARRAY_SIZE(addr); a++) {
 		addr[a] = test_reserve(test, nr * PAGE_SIZE, 0);
-		test_mmap(test, NULL, addr[a], nr * PAGE_SIZE,
-			  PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, 0);
+		map_anon(test, addr[a], nr * PAGE_SIZE);
 		kvfree(pages_at(test, addr[a], 1));
 	}
 
