@@ -23,7 +23,8 @@ def rank: if startswith("unpatched") then 0 elif startswith("prezero off") then 
 | def column(get): ($rows | map(get) | median) as $t
 	| ($t | seconds), (($base | map(get) | median) / $t | fixed(1)) + "x";
 [ $rows[0].backing, ($rows[0] | variant),
-    ([column(.map_s)] | .[0], ($rows | map(.map_s * 4096e9 / .bytes) | median | fixed(0)), .[1]),
+    ([column(.map_s)] as [$s, $faster]
+	| $s, ($rows | map(.map_s * 4096e9 / .bytes) | median | fixed(0)), $faster),
     column(.remap_s), column(.unmap_s),
     (if $rows[0].zeroed_pct == null then "-" else $rows | map(.zeroed_pct) | median | fixed(1) end),
     ($rows | length | tostring) ])
