@@ -17,6 +17,7 @@ usage() {
 	  -t SECONDS  time limit (default 120)
 	  -a ARGS     more kernel command line
 	  -q ARGS     more QEMU arguments
+	  -y KIND     the IOMMU: intel, amd or virtio (default intel)
 	  -e          more devices: a second edu, and one with a BAR of 1 GiB
 	  -p          touch all of the VM's memory first: for anything timed
 	  -i          counted time: one CPU, one instruction is one nanosecond
@@ -36,8 +37,8 @@ usage() {
 
 kernel=lab mem=1G cpus=2 nodes=1 limit=120 append='' qemu_args='' prealloc=off
 icount='' untimed='' stress='' name='' verbose='' mods='' blank='' devices=''
-disk='' raw='' interactive='' status=''
-while getopts k:m:c:n:t:a:q:D:epiuso:M:drIv opt; do
+disk='' raw='' interactive='' status='' iommu=intel
+while getopts k:m:c:n:t:a:q:y:D:epiuso:M:drIv opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	m) mem=$OPTARG ;;
@@ -46,6 +47,7 @@ while getopts k:m:c:n:t:a:q:D:epiuso:M:drIv opt; do
 	t) limit=$OPTARG ;;
 	a) append+=" $OPTARG" ;;
 	q) qemu_args=$OPTARG ;;
+	y) iommu=$OPTARG ;;
 	D) blank=$OPTARG ;;
 	e) devices=1 ;;
 	p) prealloc=on ;;
@@ -178,10 +180,17 @@ flock -u 9
 #
 qemu=(qemu-system-x86_64 -nodefaults -display none -no-reboot
 	-machine "q35,kernel-irqchip=split"
-	-device "intel-iommu,intremap=on,caching-mode=on"
-	-device "edu,dma_mask=0xffffffffffffffff"
 	-serial "file:$dir/console.log" -serial "${interactive:+mon:}stdio"
 	-kernel "$image" -initrd "$dir/initramfs.cpio" -m "$mib")
+
+# Before the devices that it translates for
+case $iommu in
+intel) qemu+=(-device "intel-iommu,intremap=on,caching-mode=on") ;;
+amd) qemu+=(-device "amd-iommu,intremap=on") ;;
+virtio) qemu+=(-device virtio-iommu-pci) ;;
+*) fail "-y $iommu: say intel, amd or virtio" ;;
+esac
+qemu+=(-device "edu,dma_mask=0xffffffffffffffff")
 
 # With erms, TCG runs "rep stosb" byte by byte, six times slower than the rest
 # of the kernel: that would flatter whatever skips clearing.

@@ -17,11 +17,13 @@
 #define _GNU_SOURCE
 #include <getopt.h>
 #include <linux/capability.h>
+#include <linux/memfd.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -434,6 +436,112 @@ static void test_vmas(void)
 	check_layout("touched", mem, size, 4, 0);
 }
 
+static int memfd(__u64 size)
+{
+	int fd = syscall(SYS_memfd_create, "vfio-leaf", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, size))
+		errx(1, "memfd: %m");
+	return fd;
+}
+
+/* Page faults so far, those that a map takes among them */
+static long faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+/* How many pages of @mem's @size are mapped in the process */
+static __u64 present(const __u8 *mem, __u64 size)
+{
+	__u64 n = 0;
+
+	for (__u64 i = 0; i < size; i += SZ_4K)
+		n += pfn_of(mem + i) != 0;
+	return n;
+}
+
+/*
+ * Shared memory of huge pages that do not lie at 2M boundaries: each is mapped by
+ * one fault for each page table that it reaches into.
+ */
+static void test_shmem(void)
+{
+	const __u64 size = 8 * SZ_2M;
+	const __u64 first = 3 * SZ_4K, last = 300 * SZ_4K;
+	int fd = memfd(size);
+	__u8 *file = map_at(reserve_space(size, SZ_2M), size, PROT_READ | PROT_WRITE,
+			    MAP_SHARED, fd, 0);
+	__u8 *mem = reserve_space(size + SZ_2M, SZ_2M) + SZ_2M - SZ_4K;
+	struct stat st = {};
+	long before;
+	int fresh;
+
+	if (madvise(file, size, MADV_HUGEPAGE))
+		errx(1, "madvise: %m");
+	for (__u64 i = 0; i < size; i += SZ_4K)
+		memset(file + i, 1 + i / SZ_4K % 251, SZ_4K);
+
+	/* QEMU's place for it */
+	map_at(mem, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	before = faults();
+	check_layout("before a boundary", mem, size, size / SZ_2M, 0);
+	expect(faults() - before < 4 * (long)(size / SZ_2M),
+	       "before a boundary: two faults for each huge page, not %ld for %llu",
+	       faults() - before, size / SZ_2M);
+	for (__u64 i = 0; i < size; i += SZ_4K)
+		expect(mem[i] == 1 + i / SZ_4K % 251 || i % SZ_2M < EDU_CHUNK,
+		       "before a boundary: the file's page at %#llx", i);
+	munmap(mem, size);
+
+	/* The same, with the huge pages still to be made */
+	fresh = memfd(size);
+	map_at(mem, size, PROT_READ | PROT_WRITE, MAP_SHARED, fresh, 0);
+	if (madvise(mem, size, MADV_HUGEPAGE))
+		errx(1, "madvise: %m");
+	check_layout("fresh, before a boundary", mem, size, size / SZ_2M, 0);
+	munmap(mem, size);
+	close(fresh);
+
+	/* None is made of which only a piece is mapped */
+	fresh = memfd(size);
+	map_at(mem, last - first, PROT_READ | PROT_WRITE, MAP_SHARED, fresh, first);
+	if (madvise(mem, last - first, MADV_HUGEPAGE))
+		errx(1, "madvise: %m");
+	mem[0] = 1;
+	expect(!fstat(fresh, &st) && st.st_blocks * 512 <= (long)(last - first),
+	       "fresh, a piece: the file has %ld bytes, not %ld",
+	       (long)(last - first), st.st_blocks * 512);
+	munmap(mem, size);
+	close(fresh);
+
+	/* A piece of a huge page: nothing is mapped outside */
+	mem = reserve_space(2 * SZ_2M, SZ_2M);
+	map_at(mem + first, last - first, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+	       SZ_2M + first);
+	mem[first + SZ_1M / 2] = 99;
+	expect(present(mem, 2 * SZ_2M) == (last - first) / SZ_4K,
+	       "a piece: %llu pages, not %llu", (last - first) / SZ_4K,
+	       present(mem, 2 * SZ_2M));
+	for (__u64 i = first; i < last; i += SZ_4K)
+		expect(pfn_of(mem + i) == pfn_of(file + SZ_2M + i),
+		       "a piece: the file's page at %#llx", i);
+
+	/* Some are there already: they stay, and so does what was written */
+	if (madvise(mem + first, SZ_1M / 2, MADV_DONTNEED))
+		errx(1, "madvise: %m");
+	mem[first] = 98;
+	expect(present(mem, 2 * SZ_2M) == (last - first - SZ_1M / 2) / SZ_4K + 1,
+	       "a page among others: one more, not %lld",
+	       (long long)(present(mem, 2 * SZ_2M) - (last - first - SZ_1M / 2) / SZ_4K));
+	expect(file[SZ_2M + first] == 98 && file[SZ_2M + first + SZ_1M / 2] == 99,
+	       "what was written");
+	close(fd);
+}
+
 static void test_hugetlb2m(void)
 {
 	const __u64 size = 16 * SZ_2M;
@@ -488,12 +596,10 @@ static void test_unshare(void)
 {
 	const __u64 size = 8 * SZ_1M;
 	struct account before = account();
-	int fd = syscall(SYS_memfd_create, "vfio-leaf", 0);
+	int fd = memfd(size);
 	__u8 *mem;
 	pid_t pid;
 
-	if (fd < 0 || ftruncate(fd, size))
-		errx(1, "memfd: %m");
 	mem = map_at(reserve_space(size, SZ_2M), size, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE, fd, 0);
 	expect(!dma_map_flags(mem, IOVA_BASE, size, VFIO_DMA_MAP_FLAG_READ),
@@ -674,6 +780,23 @@ static void limit_pages(__u64 pages)
 		errx(1, "setrlimit: %m");
 }
 
+/* A map that the limit refuses pins no more than it on its way. */
+static void expect_too_much(const char *what, const __u8 *mem, __u64 size,
+			    __u64 limit)
+{
+	struct account before = account();
+	__u64 since = 0, until = 0;
+
+	read_counter("/proc/vmstat", "nr_foll_pin_acquired", &since);
+	limit_pages(before.charged + limit);
+	expect(dma_map(mem, IOVA_BASE, size) == -ENOMEM, "%s: refused", what);
+	expect_more(what, before, 0);
+	read_counter("/proc/vmstat", "nr_foll_pin_acquired", &until);
+	/* What is not charged, such as reserved pages, comes by arrays of 512. */
+	expect(until - since <= limit + 512, "%s: %llu pages pinned, not %llu", what,
+	       limit + 512, until - since);
+}
+
 /* More than is charged at a time, so that the limit is met in a later part */
 static void test_rlimit(void)
 {
@@ -694,13 +817,9 @@ static void test_rlimit(void)
 		expect_unmap("all", IOVA_BASE, size, size);
 		expect_more("unmapped", before, 0);
 
-		limit_pages(before.charged + pages - 1);
-		expect(dma_map(mem, IOVA_BASE, size) == -ENOMEM,
-		       "one page short");
-		expect_more("one page short", before, 0);
-		limit_pages(1);
-		expect(dma_map(mem, IOVA_BASE, size) == -ENOMEM, "next to nothing");
-		expect_more("next to nothing", before, 0);
+		expect_too_much("one page short", mem, size, pages - 1);
+		expect_too_much("a part", mem, size, pages / 7);
+		expect_too_much("next to nothing", mem, size, 1);
 		lock_cap(true);
 		munmap(mem, size);
 	}
@@ -1135,6 +1254,41 @@ static void test_bar(void)
 }
 
 /*
+ * Memory that a driver maps as if it were a device's, as one leaf: refused if as
+ * much as one of its pages may be freed by somebody.
+ */
+static void test_pfnmap(void)
+{
+	int fd = lab_open_group(group3), device;
+	struct account before = account();
+	struct table t;
+	__u8 *mem;
+
+	if (ioctl(fd, VFIO_GROUP_SET_CONTAINER, &lab.container))
+		errx(1, "VFIO_GROUP_SET_CONTAINER: %m");
+	device = ioctl(fd, VFIO_GROUP_GET_DEVICE_FD, bdf3);
+	if (device < 0)
+		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m", bdf3);
+	mem = reserve_space(SZ_2M, SZ_2M);
+	map_at(mem, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
+	expect(!dma_map(mem, IOVA_BASE, SZ_2M), "reserved: mapped");
+	expect_more("reserved", before, 0);
+	t = read_table(bdf, IOVA_BASE, SZ_2M);
+	expect(t.n2m == 1 && !t.n4k, "reserved: one superpage");
+	free(t.pfn);
+	expect_unmap("reserved", IOVA_BASE, SZ_2M, SZ_2M);
+
+	for (int owned = 1; owned < 512; owned += 255) {
+		map_at(mem, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, device,
+		       owned * SZ_4K);
+		expect_refused("a page is somebody's", mem, SZ_2M);
+	}
+	munmap(mem, SZ_2M);
+	close(device);
+	close(fd);
+}
+
+/*
  * Pages pinned by a device without an IOMMU: they are charged when they are
  * pinned, but not again when a device with an IOMMU comes, for which all are.
  */
@@ -1462,6 +1616,7 @@ static const struct test {
 	{ "remapped", test_remapped },
 	{ "ptes", test_ptes },
 	{ "vmas", test_vmas },
+	{ "shmem", test_shmem },
 	{ "hugetlb2m", test_hugetlb2m },
 	{ "hugetlb1g", test_hugetlb1g },
 	{ "zero-page", test_zero_page },
@@ -1480,6 +1635,7 @@ static const struct test {
 	{ "second", test_second },
 	{ "kill", test_kill },
 	{ "bar", test_bar },
+	{ "pfnmap", test_pfnmap },
 	{ "external", test_external },
 	{ "top", test_top },
 	{ "soft-offline", test_soft_offline },
@@ -1494,7 +1650,7 @@ static void usage(void)
 	      "  -g, -d  an edu device\n"
 	      "  -G, -D  another one, for the test \"second\"\n"
 	      "  -b, -B  a device with a large BAR 2, for the test \"bar\",\n"
-	      "          or one without an IOMMU, for \"external\" and \"top\"\n"
+	      "          or one without an IOMMU, for \"external\", \"top\" and \"pfnmap\"\n"
 	      "TEST is one of", stderr);
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
 		fprintf(stderr, " %s", tests[i].name);
@@ -1540,7 +1696,7 @@ int main(int argc, char **argv)
 	if (test->fn == test_second && (!group2 || !bdf2))
 		errx(2, "%s needs a second device: -G, -D", test->name);
 	no_iommu = test->fn == test_external || test->fn == test_top;
-	if ((test->fn == test_bar || no_iommu) && (!group3 || !bdf3))
+	if ((test->fn == test_bar || test->fn == test_pfnmap || no_iommu) && (!group3 || !bdf3))
 		errx(2, "%s needs another kind of device: -b, -B", test->name);
 	if (test->fn == test_unmap_v1)
 		iommu = VFIO_TYPE1_IOMMU;

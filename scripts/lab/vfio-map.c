@@ -32,15 +32,18 @@ struct backing {
 	int map_flags;
 	int advice;		/* 0 when there is none to give */
 	bool fragmented;	/* touched before, and no two pages adjacent */
+	bool unaligned;		/* begins one page before a 2M boundary */
 };
 
 static const struct backing backings[] = {
-	{ "thp",	SZ_2M, false, 0, MADV_HUGEPAGE, false },
-	{ "4k",		SZ_2M, false, 0, MADV_NOHUGEPAGE, false },
-	{ "4kfrag",	SZ_2M, false, 0, MADV_NOHUGEPAGE, true },
-	{ "memfd",	SZ_2M, true,  0, MADV_HUGEPAGE, false },
-	{ "hugetlb2m",	SZ_2M, false, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), 0, false },
-	{ "hugetlb1g",	SZ_1G, false, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), 0, false },
+	{ "thp",	SZ_2M, false, 0, MADV_HUGEPAGE, false, false },
+	{ "4k",		SZ_2M, false, 0, MADV_NOHUGEPAGE, false, false },
+	{ "4kfrag",	SZ_2M, false, 0, MADV_NOHUGEPAGE, true, false },
+	{ "memfd",	SZ_2M, true,  0, MADV_HUGEPAGE, false, false },
+	/* As QEMU 7.2 places a memfd: with huge pages, but mapped by 4K ones */
+	{ "memfd-qemu",	SZ_2M, true,  0, MADV_HUGEPAGE, false, true },
+	{ "hugetlb2m",	SZ_2M, false, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), 0, false, false },
+	{ "hugetlb1g",	SZ_1G, false, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), 0, false, false },
 };
 
 static bool read_line(const char *path, char *buf, int len)
@@ -69,12 +72,16 @@ static bool prezero_enabled(void)
 	       (buf[0] == '1' || buf[0] == 'Y');
 }
 
-/* An aligned region of which nothing has been touched */
+/* A region of which nothing has been touched */
 static __u8 *reserve(const struct backing *b, __u64 bytes)
 {
 	int flags = MAP_FIXED | MAP_NORESERVE | b->map_flags, fd = -1;
-	__u8 *mem = reserve_space(bytes, b->align);
+	__u8 *mem;
 
+	if (b->unaligned)
+		mem = reserve_space(bytes + b->align, b->align) + b->align - SZ_4K;
+	else
+		mem = reserve_space(bytes, b->align);
 	if (b->memfd) {
 		fd = syscall(SYS_memfd_create, "vfio-map", MFD_CLOEXEC);
 		if (fd < 0 || ftruncate(fd, bytes))
@@ -220,13 +227,16 @@ static void check_unreachable(struct lab *lab, __u8 *mem, __u64 bytes)
 /* A row must be about the pages it names. */
 static void check_backing(const struct backing *b, __u64 bytes)
 {
-	const char *counter = b->memfd ? "ShmemPmdMapped:" : "AnonHugePages:";
+	const char *counter = b->unaligned ? "ShmemHugePages:" :
+			      b->memfd ? "ShmemPmdMapped:" : "AnonHugePages:";
+	/* All of the machine's, for those that no page table shows */
+	const char *path = b->unaligned ? "/proc/meminfo" : "/proc/self/smaps_rollup";
 	__u64 kib;
 
 	if (!b->advice)
 		return;
-	if (!read_counter("/proc/self/smaps_rollup", counter, &kib))
-		errx(1, "no %s in /proc/self/smaps_rollup", counter);
+	if (!read_counter(path, counter, &kib))
+		errx(1, "no %s in %s", counter, path);
 
 	if (b->advice == MADV_NOHUGEPAGE && kib)
 		errx(1, "%llu KiB of huge pages in memory that was to be of 4K pages", kib);
@@ -263,7 +273,7 @@ static void usage(void)
 {
 	fputs("vfio-map -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE\n"
 	      "         [-k KERNEL] [-n REPEAT] [-P FILE] [-fux]\n"
-	      "  -b  thp, 4k, 4kfrag, memfd, hugetlb2m or hugetlb1g\n"
+	      "  -b  thp, 4k, 4kfrag, memfd, memfd-qemu, hugetlb2m or hugetlb1g\n"
 	      "  -s  how much to map: a multiple of 2M (of 1G for hugetlb1g)\n"
 	      "  -k  the row's \"kernel\" (default: by /proc/vmstat)\n"
 	      "  -n  the row's \"repeat\" (default 1)\n"

@@ -63,19 +63,21 @@ bind_edu
 
 hugetlb_pool hugetlb1g $((1 << 30))
 hugetlb_pool hugetlb2m $((64 << 20))
-for test in thp 4k fragmented remapped ptes vmas hugetlb2m hugetlb1g \
+for test in thp 4k fragmented remapped ptes vmas shmem hugetlb2m hugetlb1g \
 	zero-page unshare cow refused rlimit unmap-v2 unmap-v1 bar soft-offline; do
 	t "$test" leaf $test
 done
 t "a device that pins loads" insmod /lab/pinner.ko
 t "its pins" external external
 t "mappings up to the last byte of the IOVA space" external top
+t "memory mapped as a device's" external pfnmap
 for batch in 1 512; do
 	echo $batch >$PIN_BATCH
 	for test in thp remapped vmas hugetlb2m refused rlimit bar; do
 		t "pin_batch=$batch: $test" leaf $test
 	done
 	t "pin_batch=$batch: pins of a device" external external
+	t "pin_batch=$batch: memory mapped as a device's" external pfnmap
 done
 t "that device unloads" rmmod pinner
 echo 0 >$PIN_BATCH

@@ -14,7 +14,7 @@ one() {
 
 setup_thp
 bind_edu
-for backing in thp 4k memfd hugetlb2m; do
+for backing in thp 4k memfd memfd-qemu hugetlb2m; do
 	t "$backing" one "$backing"
 	t "$backing, through iommufd" one "$backing" -f
 done

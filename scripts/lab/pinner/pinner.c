@@ -5,11 +5,17 @@
  * kernel's samples pin none, and the others want hardware.
  *
  * Writing { IOVA, number of pages } pins them, or unpins them if it is negative.
+ *
+ * Mapping it gives a huge page of ordinary memory in a VM_PFNMAP mapping, as one
+ * leaf. All of its pages are reserved, so that an IOMMU may have them, but the one
+ * at the offset (none, if the offset is 0).
  */
 #include <linux/completion.h>
 #include <linux/err.h>
 #include <linux/iommu.h>
+#include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pfn_t.h>
 #include <linux/platform_device.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
@@ -18,6 +24,7 @@
 
 struct pinner {
 	struct vfio_device vdev;
+	struct page *memory;
 };
 
 static struct platform_device *pinner_pdev;
@@ -52,21 +59,85 @@ static void pinner_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 }
 
+/* One page is somebody's, all others are reserved. There is one user at a time. */
+static void pinner_reserve_but(struct page *memory, unsigned long owned)
+{
+	for (unsigned long i = 0; i < HPAGE_PMD_NR; i++) {
+		if (i == owned)
+			ClearPageReserved(memory + i);
+		else
+			SetPageReserved(memory + i);
+	}
+}
+
+static int pinner_init_device(struct vfio_device *vdev)
+{
+	struct pinner *p = container_of(vdev, struct pinner, vdev);
+
+	p->memory = alloc_pages(GFP_KERNEL | __GFP_ZERO, HPAGE_PMD_ORDER);
+
+	return p->memory ? 0 : -ENOMEM;
+}
+
+static vm_fault_t pinner_fault(struct vm_fault *vmf)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+static vm_fault_t pinner_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct pinner *p = vmf->vma->vm_private_data;
+	unsigned long pfn = page_to_pfn(p->memory);
+
+	if (order != HPAGE_PMD_ORDER)
+		return VM_FAULT_FALLBACK;
+
+	return vmf_insert_pfn_pmd(vmf, __pfn_to_pfn_t(pfn, PFN_DEV), true);
+}
+
+static const struct vm_operations_struct pinner_vm_ops = {
+	.fault = pinner_fault,
+	.huge_fault = pinner_huge_fault,
+};
+
+static int pinner_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
+{
+	struct pinner *p = container_of(vdev, struct pinner, vdev);
+
+	if (!(vma->vm_flags & VM_SHARED) || vma->vm_start & ~HPAGE_PMD_MASK ||
+	    vma->vm_end - vma->vm_start != HPAGE_PMD_SIZE ||
+	    vma->vm_pgoff >= HPAGE_PMD_NR)
+		return -EINVAL;
+	pinner_reserve_but(p->memory, vma->vm_pgoff ?: HPAGE_PMD_NR);
+	vm_flags_set(vma, VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_private_data = p;
+	vma->vm_ops = &pinner_vm_ops;
+
+	return 0;
+}
+
 static DECLARE_COMPLETION(pinner_released);
 
 static void pinner_release(struct vfio_device *vdev)
 {
+	struct pinner *p = container_of(vdev, struct pinner, vdev);
+
+	for (unsigned long i = 0; i < HPAGE_PMD_NR; i++)
+		ClearPageReserved(p->memory + i);
+	__free_pages(p->memory, HPAGE_PMD_ORDER);
 	complete(&pinner_released);
 }
 
 static const struct vfio_device_ops pinner_ops = {
 	.name = "pinner",
+	.init = pinner_init_device,
 	.release = pinner_release,
 	.bind_iommufd = vfio_iommufd_emulated_bind,
 	.unbind_iommufd = vfio_iommufd_emulated_unbind,
 	.attach_ioas = vfio_iommufd_emulated_attach_ioas,
 	.detach_ioas = vfio_iommufd_emulated_detach_ioas,
 	.write = pinner_write,
+	.mmap = pinner_mmap,
 	.dma_unmap = pinner_dma_unmap,
 };
 
