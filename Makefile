@@ -100,7 +100,7 @@ profile: module-lab ## where the kernel spends the first map of cleared memory (
 	@scripts/lab/profile.sh
 
 .PHONY: bench-boot
-bench-boot: module-lab kernel-stock lab-image ## virsh start to GRUB with a device, by memory and kernel, table and plot (MAX=8 GiB)
+bench-boot: module-lab kernel-stock lab-image ## virsh start to GRUB with a device, by memory and kernel, table and plot (MAX=8 GiB; ICOUNT=1: counted time)
 	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),3) scripts/lab/boot/bench.sh
 
 .PHONY: bench-boot-short

@@ -34,9 +34,8 @@ configure() {
 	scripts/kconfig.sh each "${src##*/}" scripts/lab/lab.config "$@" 2>&1
 }
 
-# build [FRAGMENT]: the objects of those directories, without a warning
+# build: the objects of those directories, without a warning
 build() {
-	configure "$@" || return 1
 	scripts/kmake.sh -C "$src" O="$out" -j"$(nproc)" KCFLAGS=-Werror "${dirs[@]/%//}" \
 		>"$out/build.log" 2>&1
 	local rc=$?
@@ -77,15 +76,26 @@ build_arm64() {
 		scripts/kmake.sh -C "$dir" M="$dir/module" KCFLAGS=-Werror prezero.o 2>&1
 }
 
+# build_patch COMMIT: what it adds to choose from is chosen first
+build_patch() {
+	git -C "$linux" diff --quiet "$1^" "$1" -- '*Kconfig*' ||
+		configure Kconfig.fragment || return
+	build
+}
+
+build_without() {
+	configure && build
+}
+
 at base
 t "the kernel before the series is configured" configure
 messages "${touched[@]}" >"$out/base-messages"
 for commit in $(git -C $linux rev-list --reverse base..series); do
 	at "$commit"
-	t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build Kconfig.fragment
+	t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build_patch "$commit"
 done
 t "no new message from gcc W=1, kernel-doc or sparse" no_new_messages
 # As it is for those who do not want the feature
-t "builds without CONFIG_PAGE_PREZERO" build
+t "builds without CONFIG_PAGE_PREZERO" build_without
 t "compiles for arm64" build_arm64
 finish

@@ -441,7 +441,7 @@ static int memfd(__u64 size)
 	int fd = syscall(SYS_memfd_create, "vfio-leaf", MFD_CLOEXEC);
 
 	if (fd < 0 || ftruncate(fd, size))
-		errx(1, "memfd: %m");
+		errx(1, "memfd_create: %m");
 	return fd;
 }
 
@@ -506,16 +506,33 @@ static void test_shmem(void)
 	munmap(mem, size);
 	close(fresh);
 
-	/* None is made of which only a piece is mapped */
-	fresh = memfd(size);
-	map_at(mem, last - first, PROT_READ | PROT_WRITE, MAP_SHARED, fresh, first);
-	if (madvise(mem, last - first, MADV_HUGEPAGE))
+	/* None is made of which only the beginning or the end is mapped */
+	for (int end = 0; end < 2; end++) {
+		fresh = memfd(size);
+		map_at(mem, SZ_1M, PROT_READ | PROT_WRITE, MAP_SHARED, fresh,
+		       end ? SZ_1M : 0);
+		if (madvise(mem, SZ_1M, MADV_HUGEPAGE))
+			errx(1, "madvise: %m");
+		mem[SZ_4K] = 1;
+		expect(!fstat(fresh, &st) && st.st_blocks * 512 <= (long)SZ_1M,
+		       "fresh, a piece: the file has %ld bytes, not %ld",
+		       (long)SZ_1M, st.st_blocks * 512);
+		munmap(mem, SZ_1M);
+		close(fresh);
+	}
+
+	/* Behind the end of the file there is nothing, huge page or not */
+	fresh = memfd(SZ_1M);
+	map_at(mem, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fresh, 0);
+	if (madvise(mem, SZ_2M, MADV_HUGEPAGE))
 		errx(1, "madvise: %m");
 	mem[0] = 1;
-	expect(!fstat(fresh, &st) && st.st_blocks * 512 <= (long)(last - first),
-	       "fresh, a piece: the file has %ld bytes, not %ld",
-	       (long)(last - first), st.st_blocks * 512);
-	munmap(mem, size);
+	mem[SZ_4K] = 1;
+	expect(!fstat(fresh, &st) && st.st_blocks * 512 == (long)SZ_2M,
+	       "end of file: a huge page, not %ld bytes", st.st_blocks * 512);
+	expect(present(mem, SZ_2M) == SZ_1M / SZ_4K, "end of file: %llu pages, not %llu",
+	       SZ_1M / SZ_4K, present(mem, SZ_2M));
+	munmap(mem, SZ_2M);
 	close(fresh);
 
 	/* A piece of a huge page: nothing is mapped outside */
@@ -540,6 +557,37 @@ static void test_shmem(void)
 	expect(file[SZ_2M + first] == 98 && file[SZ_2M + first + SZ_1M / 2] == 99,
 	       "what was written");
 	close(fd);
+}
+
+/* The kernel tells everybody who maps a page that went bad. */
+static void told(int sig __attribute__((unused)))
+{
+}
+
+/*
+ * A page that went bad in a huge page that cannot be split, as it is pinned: it is
+ * not mapped along with the others.
+ */
+static void test_poison(void)
+{
+	const __u64 bad = 300 * SZ_4K;
+	__u8 *mem = reserve_space(SZ_2M, SZ_2M), *other = reserve_space(SZ_2M, SZ_2M);
+	int fd = memfd(SZ_2M);
+
+	map_at(mem, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (madvise(mem, SZ_2M, MADV_HUGEPAGE))
+		errx(1, "madvise: %m");
+	memset(mem, 1, SZ_2M);
+	expect(!dma_map(mem, IOVA_BASE, SZ_2M), "mapped");
+	signal(SIGBUS, told);
+	/* It is marked, but stays where it is */
+	if (madvise(mem + bad, SZ_4K, MADV_HWPOISON) && errno != EHWPOISON)
+		errx(1, "MADV_HWPOISON: %m: the kernel needs CONFIG_MEMORY_FAILURE=y");
+	map_at(other + SZ_4K, SZ_1M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, SZ_1M);
+	other[SZ_4K] = 1;
+	expect(present(other, SZ_2M) > 0, "the page that faults is mapped");
+	expect(!pfn_of(other + SZ_4K + bad - SZ_1M), "the bad page is not");
+	expect_unmap("all", IOVA_BASE, SZ_2M, SZ_2M);
 }
 
 static void test_hugetlb2m(void)
@@ -622,6 +670,46 @@ static void test_unshare(void)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	expect_more("unmapped", before, 0);
+}
+
+/*
+ * The pages of one huge page, all mapped for reading only, and some of them the
+ * child's, too: these are copied, the others stay.
+ */
+static void test_unshare_some(void)
+{
+	__u8 *mem = touched(SZ_2M, MADV_HUGEPAGE);
+	struct account before = account();
+	const __u64 own = SZ_2M / 4;
+	__u64 pfn[512], moved = 0, stay = 0;
+	pid_t pid;
+
+	if (madvise(mem, own, MADV_DONTFORK))
+		errx(1, "madvise: %m");
+	pid = fork();
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	if (madvise(mem, own, MADV_DOFORK) || mprotect(mem, SZ_2M, PROT_READ))
+		errx(1, "madvise, mprotect: %m");
+	for (__u64 i = 0; i < 512; i++)
+		pfn[i] = pfn_of(mem + i * SZ_4K);
+	expect(pfn[0] + 511 == pfn[511], "one huge page to begin with");
+	expect(!dma_map_flags(mem, IOVA_BASE, SZ_2M, VFIO_DMA_MAP_FLAG_READ), "mapped");
+	expect_same_pages("mapped", mem, SZ_2M);
+	for (__u64 i = 0; i < 512; i++) {
+		if (i * SZ_4K < own)
+			moved += pfn_of(mem + i * SZ_4K) != pfn[i];
+		else
+			stay += pfn_of(mem + i * SZ_4K) == pfn[i];
+	}
+	expect(!moved, "%llu of its own pages have moved", moved);
+	expect(!stay, "the device has %llu pages of the child's", stay);
+	expect_unmap("all", IOVA_BASE, SZ_2M, SZ_2M);
+	expect_more("unmapped", before, 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
 /*
@@ -780,18 +868,28 @@ static void limit_pages(__u64 pages)
 		errx(1, "setrlimit: %m");
 }
 
+/* Pages pinned by anybody so far, and maybe unpinned again */
+static __u64 pins(void)
+{
+	__u64 acquired;
+
+	pinned();
+	if (!read_counter("/proc/vmstat", "nr_foll_pin_acquired", &acquired))
+		errx(1, "no nr_foll_pin_acquired in /proc/vmstat");
+	return acquired;
+}
+
 /* A map that the limit refuses pins no more than it on its way. */
 static void expect_too_much(const char *what, const __u8 *mem, __u64 size,
 			    __u64 limit)
 {
 	struct account before = account();
-	__u64 since = 0, until = 0;
+	__u64 since = pins(), until;
 
-	read_counter("/proc/vmstat", "nr_foll_pin_acquired", &since);
 	limit_pages(before.charged + limit);
 	expect(dma_map(mem, IOVA_BASE, size) == -ENOMEM, "%s: refused", what);
 	expect_more(what, before, 0);
-	read_counter("/proc/vmstat", "nr_foll_pin_acquired", &until);
+	until = pins();
 	/* What is not charged, such as reserved pages, comes by arrays of 512. */
 	expect(until - since <= limit + 512, "%s: %llu pages pinned, not %llu", what,
 	       limit + 512, until - since);
@@ -1281,6 +1379,8 @@ static void test_pfnmap(void)
 	for (int owned = 1; owned < 512; owned += 255) {
 		map_at(mem, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, device,
 		       owned * SZ_4K);
+		/* There, and not refused for being out of reach */
+		expect(!*(volatile __u8 *)mem, "a page is somebody's: zero");
 		expect_refused("a page is somebody's", mem, SZ_2M);
 	}
 	munmap(mem, SZ_2M);
@@ -1617,10 +1717,12 @@ static const struct test {
 	{ "ptes", test_ptes },
 	{ "vmas", test_vmas },
 	{ "shmem", test_shmem },
+	{ "poison", test_poison },
 	{ "hugetlb2m", test_hugetlb2m },
 	{ "hugetlb1g", test_hugetlb1g },
 	{ "zero-page", test_zero_page },
 	{ "unshare", test_unshare },
+	{ "unshare-some", test_unshare_some },
 	{ "cow", test_cow },
 	{ "refused", test_refused },
 	{ "rlimit", test_rlimit },

@@ -64,7 +64,8 @@ bind_edu
 hugetlb_pool hugetlb1g $((1 << 30))
 hugetlb_pool hugetlb2m $((64 << 20))
 for test in thp 4k fragmented remapped ptes vmas shmem hugetlb2m hugetlb1g \
-	zero-page unshare cow refused rlimit unmap-v2 unmap-v1 bar soft-offline; do
+	zero-page unshare unshare-some cow refused rlimit unmap-v2 unmap-v1 bar \
+	soft-offline poison; do
 	t "$test" leaf $test
 done
 t "a device that pins loads" insmod /lab/pinner.ko
@@ -82,7 +83,7 @@ done
 t "that device unloads" rmmod pinner
 echo 0 >$PIN_BATCH
 echo 1 >$NO_HUGE
-for test in 4k unshare cow refused rlimit; do
+for test in 4k unshare unshare-some cow refused rlimit; do
 	t "disable_hugepages: $test" leaf $test
 done
 echo 0 >$NO_HUGE
