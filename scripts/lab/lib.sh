@@ -65,6 +65,12 @@ vmstat() {
 	awk -v k="$1" '$1 == k { print $2; found = 1 } END { exit !found }' /proc/vmstat
 }
 
+# Pages pinned by anybody
+pinned() {
+	echo 1 >/proc/sys/vm/stat_refresh
+	echo $(($(vmstat nr_foll_pin_acquired) - $(vmstat nr_foll_pin_released)))
+}
+
 # progress PERCENT TEXT: run.sh makes a bar of these lines.
 progress() {
 	echo "# progress $*"

@@ -20,12 +20,6 @@ leaf_said() {
 	sed 's/^/# /' /tmp/t.out
 }
 
-# Pages pinned by anybody
-pinned() {
-	echo 1 >/proc/sys/vm/stat_refresh
-	echo $(($(vmstat nr_foll_pin_acquired) - $(vmstat nr_foll_pin_released)))
-}
-
 # Whatever way the process ends, its pages are unpinned.
 killed() {
 	killed_before=$(pinned)

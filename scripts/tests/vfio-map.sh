@@ -14,6 +14,7 @@ one() {
 
 setup_thp
 bind_edu
+before=$(pinned)
 for backing in thp 4k memfd memfd-qemu hugetlb2m; do
 	t "$backing" one "$backing"
 	t "$backing, through iommufd" one "$backing" -f
@@ -21,4 +22,5 @@ done
 mib=1024
 t hugetlb1g one hugetlb1g
 t "hugetlb1g, through iommufd" one hugetlb1g -f
+t "nothing is pinned after all that" test "$(pinned)" = "$before"
 finish

@@ -13,12 +13,6 @@ leaf() {
 	vfio-leaf -g "$GROUP" -d "$EDU" "$1"
 }
 
-# Pages pinned by anybody
-pinned() {
-	echo 1 >/proc/sys/vm/stat_refresh
-	echo $(($(vmstat nr_foll_pin_acquired) - $(vmstat nr_foll_pin_released)))
-}
-
 # Killed by its timeout if it would try forever
 offline() {
 	timeout 10 sh -c "echo offline >$MEMORY/$1/state"
