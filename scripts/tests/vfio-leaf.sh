@@ -4,6 +4,10 @@
 # way memory can be mapped, and that nothing is left of it, whatever fails.
 #
 # Wants run.sh -e.
+#
+# usage: vfio-leaf.sh [debug]
+#   debug  the kernel has CONFIG_DEBUG_VM, and complains of what 6.12 does, too: a
+#          pin that userfaultfd cannot make wait
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -45,6 +49,8 @@ external() {
 		-B pinner "$1"
 }
 
+userfaultfd=userfaultfd
+[ "${1:-}" != debug ] || userfaultfd=
 setup_thp
 bind_vfio 0x1af4 0x1110
 # Word splitting is wanted.
@@ -58,9 +64,9 @@ bind_edu
 hugetlb_pool hugetlb1g $((1 << 30))
 hugetlb_pool hugetlb2m $((64 << 20))
 for test in thp 4k fragmented remapped ptes vmas shmem hugetlb2m hugetlb1g \
-	zero-page unshare unshare-some cow refused rlimit unmap-v2 unmap-v1 bar \
+	zero-page unshare unshare-some cow refused $userfaultfd rlimit unmap-v2 unmap-v1 bar \
 	soft-offline poison; do
-	t "$test" leaf $test
+	t "$test" leaf "$test"
 done
 t "a device that pins loads" insmod /lab/pinner.ko
 t "its pins" external external
@@ -68,8 +74,8 @@ t "mappings up to the last byte of the IOVA space" external top
 t "memory mapped as a device's" external pfnmap
 for batch in 1 512; do
 	echo $batch >$PIN_BATCH
-	for test in thp remapped vmas hugetlb2m refused rlimit bar; do
-		t "pin_batch=$batch: $test" leaf $test
+	for test in thp remapped vmas hugetlb2m refused $userfaultfd rlimit bar; do
+		t "pin_batch=$batch: $test" leaf "$test"
 	done
 	t "pin_batch=$batch: pins of a device" external external
 	t "pin_batch=$batch: memory mapped as a device's" external pfnmap
@@ -77,8 +83,8 @@ done
 t "that device unloads" rmmod pinner
 echo 0 >$PIN_BATCH
 echo 1 >$NO_HUGE
-for test in 4k unshare unshare-some cow refused rlimit; do
-	t "disable_hugepages: $test" leaf $test
+for test in 4k unshare unshare-some cow refused $userfaultfd rlimit; do
+	t "disable_hugepages: $test" leaf "$test"
 done
 echo 0 >$NO_HUGE
 leaf_said "how often" counts

@@ -8,7 +8,7 @@
  *
  * Mapping it gives a huge page of ordinary memory in a VM_PFNMAP mapping, as one
  * leaf. All of its pages are reserved, so that an IOMMU may have them, but the one
- * at the offset (none, if the offset is 0).
+ * at the offset (none, if the offset is behind the last).
  */
 #include <linux/completion.h>
 #include <linux/err.h>
@@ -106,9 +106,9 @@ static int pinner_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
 
 	if (!(vma->vm_flags & VM_SHARED) || vma->vm_start & ~HPAGE_PMD_MASK ||
 	    vma->vm_end - vma->vm_start != HPAGE_PMD_SIZE ||
-	    vma->vm_pgoff >= HPAGE_PMD_NR)
+	    vma->vm_pgoff > HPAGE_PMD_NR)
 		return -EINVAL;
-	pinner_reserve_but(p->memory, vma->vm_pgoff ?: HPAGE_PMD_NR);
+	pinner_reserve_but(p->memory, vma->vm_pgoff);
 	vm_flags_set(vma, VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_private_data = p;
 	vma->vm_ops = &pinner_vm_ops;
