@@ -59,19 +59,37 @@ static void __printf(2, 3) expect(bool good, const char *fmt, ...)
  * The witnesses
  */
 
-/* Pages pinned, by anybody. Counters are per CPU: a write brings them home. */
-static long pinned(void)
+/**
+ * struct pins - what anybody has pinned since the machine started
+ * @acquired: pages
+ * @released: pages of these that are not pinned any more
+ */
+struct pins {
+	__u64 acquired;
+	__u64 released;
+};
+
+/* Counters are per CPU: a write brings them home. */
+static struct pins pins(void)
 {
-	__u64 acquired = 0, released = 0;
+	struct pins p;
 	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0 || write(fd, "1", 1) != 1)
 		errx(1, "/proc/sys/vm/stat_refresh: %m");
 	close(fd);
-	if (!read_counter("/proc/vmstat", "nr_foll_pin_acquired", &acquired) ||
-	    !read_counter("/proc/vmstat", "nr_foll_pin_released", &released))
+	if (!read_counter("/proc/vmstat", "nr_foll_pin_acquired", &p.acquired) ||
+	    !read_counter("/proc/vmstat", "nr_foll_pin_released", &p.released))
 		errx(1, "no nr_foll_pin_* in /proc/vmstat");
-	return acquired - released;
+	return p;
+}
+
+/* Pages pinned, by anybody */
+static long pinned(void)
+{
+	struct pins p = pins();
+
+	return p.acquired - p.released;
 }
 
 /* Pages in locked_vm */
@@ -643,6 +661,18 @@ static void test_zero_page(void)
 	}
 }
 
+/* A child that has all memory in common with us, and does nothing with it */
+static pid_t fork_sharer(void)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	return pid;
+}
+
 /* Pages of others are copied before they are pinned, even for reading. */
 static void test_unshare(void)
 {
@@ -661,11 +691,7 @@ static void test_unshare(void)
 	expect_unmap("private file", IOVA_BASE, size, size);
 
 	mem = touched(size, MADV_NOHUGEPAGE);
-	pid = fork();
-	if (!pid) {
-		pause();
-		_exit(0);
-	}
+	pid = fork_sharer();
 	expect(!dma_map_flags(mem, IOVA_BASE, size, VFIO_DMA_MAP_FLAG_READ),
 	       "forked: mapped");
 	memset(mem, 2, size);
@@ -690,11 +716,7 @@ static void test_unshare_some(void)
 
 	if (madvise(mem, own, MADV_DONTFORK))
 		errx(1, "madvise: %m");
-	pid = fork();
-	if (!pid) {
-		pause();
-		_exit(0);
-	}
+	pid = fork_sharer();
 	if (madvise(mem, own, MADV_DOFORK) || mprotect(mem, SZ_2M, PROT_READ))
 		errx(1, "madvise, mprotect: %m");
 	for (__u64 i = 0; i < 512; i++)
@@ -877,28 +899,17 @@ static void limit_pages(__u64 pages)
 		errx(1, "setrlimit: %m");
 }
 
-/* Pages pinned by anybody so far, and maybe unpinned again */
-static __u64 pins(void)
-{
-	__u64 acquired;
-
-	pinned();
-	if (!read_counter("/proc/vmstat", "nr_foll_pin_acquired", &acquired))
-		errx(1, "no nr_foll_pin_acquired in /proc/vmstat");
-	return acquired;
-}
-
 /* A map that the limit refuses pins no more than it on its way. */
 static void expect_too_much(const char *what, const __u8 *mem, __u64 size,
 			    __u64 limit)
 {
 	struct account before = account();
-	__u64 since = pins(), until;
+	__u64 since = pins().acquired, until;
 
 	limit_pages(before.charged + limit);
 	expect(dma_map(mem, IOVA_BASE, size) == -ENOMEM, "%s: refused", what);
 	expect_more(what, before, 0);
-	until = pins();
+	until = pins().acquired;
 	/* What is not charged, such as reserved pages, comes by arrays of 512. */
 	expect(until - since <= limit + 512, "%s: %llu pages pinned, not %llu", what,
 	       limit + 512, until - since);
@@ -1301,6 +1312,19 @@ static __u64 bar_address(const char *device, int nr)
 	return start;
 }
 
+/* Put the other kind of device into the container, too, and open it. */
+static int join_device(void)
+{
+	int group = lab_open_group(group3), device;
+
+	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &lab.container))
+		errx(1, "VFIO_GROUP_SET_CONTAINER: %m");
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf3);
+	if (device < 0)
+		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m", bdf3);
+	return device;
+}
+
 /*
  * Device memory: neither pinned nor charged, but mapped by the leaf
  */
@@ -1308,16 +1332,13 @@ static void test_bar(void)
 {
 	struct vfio_region_info bar = {
 		.argsz = sizeof(bar), .index = VFIO_PCI_BAR2_REGION_INDEX };
-	int fd = lab_open_group(group3), device;
+	int device = join_device();
 	struct account before = account();
 	__u64 bar_pfn = bar_address(bdf3, 2) / SZ_4K;
 	struct table t;
 	__u8 *mem;
 
-	if (ioctl(fd, VFIO_GROUP_SET_CONTAINER, &lab.container))
-		errx(1, "VFIO_GROUP_SET_CONTAINER: %m");
-	device = ioctl(fd, VFIO_GROUP_GET_DEVICE_FD, bdf3);
-	if (device < 0 || ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar))
+	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar))
 		errx(1, "%s: %m", bdf3);
 	mem = map_at(reserve_space(bar.size, SZ_1G), bar.size,
 		     PROT_READ | PROT_WRITE, MAP_SHARED, device, bar.offset);
@@ -1366,16 +1387,11 @@ static void test_bar(void)
  */
 static void test_pfnmap(void)
 {
-	int fd = lab_open_group(group3), device;
+	int device = join_device();
 	struct account before = account();
 	struct table t;
 	__u8 *mem;
 
-	if (ioctl(fd, VFIO_GROUP_SET_CONTAINER, &lab.container))
-		errx(1, "VFIO_GROUP_SET_CONTAINER: %m");
-	device = ioctl(fd, VFIO_GROUP_GET_DEVICE_FD, bdf3);
-	if (device < 0)
-		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m", bdf3);
 	mem = reserve_space(SZ_2M, SZ_2M);
 	map_at(mem, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, device, SZ_2M);
 	expect(!dma_map(mem, IOVA_BASE, SZ_2M), "reserved: mapped");
@@ -1394,7 +1410,6 @@ static void test_pfnmap(void)
 	}
 	munmap(mem, SZ_2M);
 	close(device);
-	close(fd);
 }
 
 /*
