@@ -251,7 +251,7 @@ static unsigned long expect_runs(struct kunit *test, struct page **pages,
 				       done && adjacent(pages[done - 1], pages[done]),
 				       "runs %u and %u are one", r - 1, r);
 		for (i = 0; i < run->nr_pages; i++, done++) {
-			KUNIT_ASSERT_PTR_EQ_MSG(test, run->page + i, pages[done],
+			KUNIT_ASSERT_PTR_EQ_MSG(test, nth_page(run->page, i), pages[done],
 						"page %lu, %lu of run %u", done, i, r);
 			KUNIT_EXPECT_TRUE_MSG(test,
 					      !i || adjacent(pages[done - 1], pages[done]),

@@ -962,7 +962,7 @@ static void test_unmap_v2(void)
 		     -EINVAL);
 	expect_unmap("to the middle", IOVA_BASE, half + SZ_1M, -EINVAL);
 	expect_unmap("nothing", IOVA_BASE - SZ_1M, SZ_4K, 0);
-	expect_unmap("past 2^64", IOVA_BASE, SZ_4K - IOVA_BASE, -EINVAL);
+	expect_unmap("past 2^64", IOVA_BASE, SZ_4K - IOVA_BASE, -EOVERFLOW);
 	expect_unmap("no size", IOVA_BASE, 0, -EINVAL);
 	expect_more("none of these", before, 2 * half / SZ_4K);
 	expect_same_pages("none of these", mem, 2 * half);
@@ -1295,6 +1295,81 @@ static void test_kill(void)
 	printf("%d maps killed in the middle\n", killed);
 }
 
+#define TRACING	"/sys/kernel/tracing/"
+
+static bool trace_write(const char *file, const char *val)
+{
+	char path[128];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), TRACING "%s", file);
+	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ok = write(fd, val, strlen(val)) >= 0;
+	close(fd);
+	return ok;
+}
+
+/*
+ * What is charged in excess for a while, and given back, is not there at the end to
+ * be seen. These are the sums of both.
+ */
+struct charges {
+	long added;
+	long taken;
+};
+
+static void trace_charges(void)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	if (!trace_write("set_event_pid", pid) ||
+	    !trace_write("kprobe_events",
+			 "p:leaf_charge __account_locked_vm pages=$arg2:u64 inc=$arg3:u8\n") ||
+	    !trace_write("events/kprobes/enable", "1") ||
+	    !trace_write("trace", "") || !trace_write("tracing_on", "1"))
+		errx(1, TRACING ": %m: no event tracing in this kernel, or no kprobes");
+}
+
+/* Since trace_charges(), which ends with this */
+static struct charges charges(void)
+{
+	struct charges c = {};
+	char line[512];
+	FILE *f;
+
+	trace_write("tracing_on", "0");
+	f = fopen(TRACING "trace", "re");
+	if (!f)
+		errx(1, TRACING "trace: %m");
+	while (fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, " pages=");
+		long pages, inc;
+
+		if (!strstr(line, " leaf_charge: ") || !at ||
+		    sscanf(at, " pages=%ld inc=%ld", &pages, &inc) != 2)
+			continue;
+		*(inc ? &c.added : &c.taken) += pages;
+	}
+	fclose(f);
+	trace_write("events/enable", "0");
+	trace_write("kprobe_events", "");
+	trace_write("set_event_pid", "");
+	return c;
+}
+
+static void expect_charges(const char *what, long pages)
+{
+	struct charges c = charges();
+
+	expect(c.added == pages && !c.taken,
+	       "%s: %ld pages charged and none given back, not %ld and %ld", what,
+	       pages, c.added, c.taken);
+}
+
 /* What lspci says of a device's BAR @nr */
 static __u64 bar_address(const char *device, int nr)
 {
@@ -1360,7 +1435,9 @@ static void test_bar(void)
 	mem = anon(24 * SZ_1M, 0);
 	map_at(mem + 8 * SZ_1M, 8 * SZ_1M, PROT_READ | PROT_WRITE, MAP_SHARED,
 	       device, bar.offset + 4 * SZ_4K);
+	trace_charges();
 	expect(!dma_map(mem, IOVA_BASE, 24 * SZ_1M), "mixed: mapped");
+	expect_charges("mixed", 16 * SZ_1M / SZ_4K);
 	expect_more("mixed", before, 16 * SZ_1M / SZ_4K);
 	t = read_table(bdf, IOVA_BASE, 24 * SZ_1M);
 	for (__u64 i = 0; i < 24 * SZ_1M / SZ_4K; i++) {
@@ -1419,12 +1496,19 @@ static void test_pfnmap(void)
 
 #define EXTERNAL_PAGES	10
 
+/* Pin @pages, or unpin them if that is negative. Returns 0 or -errno. */
+static int external_pages(int device, __u64 iova, long pages)
+{
+	__s64 order[2] = { iova, pages };
+
+	return write(device, order, sizeof(order)) == sizeof(order) ? 0 : -errno;
+}
+
 static void external(int device, const char *what, __u64 iova, bool pin)
 {
-	__s64 order[2] = { iova, pin ? EXTERNAL_PAGES : -EXTERNAL_PAGES };
+	int err = external_pages(device, iova, pin ? EXTERNAL_PAGES : -EXTERNAL_PAGES);
 
-	expect(write(device, order, sizeof(order)) == sizeof(order),
-	       "%s: %m", what);
+	expect(!err, "%s: %s", what, strerror(-err));
 }
 
 static int open_external(void)
@@ -1481,12 +1565,44 @@ static void test_external(void)
 	if (ioctl(group, VFIO_GROUP_UNSET_CONTAINER))
 		errx(1, "VFIO_GROUP_UNSET_CONTAINER: %m");
 	expect_more("no IOMMU again", before, EXTERNAL_PAGES);
+
+	/* With room for more, they are not charged again for a while, either */
+	limit_pages(before.charged + 2 * pages);
+	trace_charges();
+	expect(!ioctl(group, VFIO_GROUP_SET_CONTAINER, &lab.container),
+	       "room for more: %m");
+	expect_charges("room for more", pages - EXTERNAL_PAGES);
+	if (ioctl(group, VFIO_GROUP_UNSET_CONTAINER))
+		errx(1, "VFIO_GROUP_UNSET_CONTAINER: %m");
 	external(device, "unpinned at the end", at, false);
 	expect_more("unpinned at the end", before, 0);
 	expect_unmap("all", IOVA_BASE, size, size);
 	lock_cap(true);
 	setrlimit(RLIMIT_MEMLOCK, &was);
 	close(device);
+}
+
+/* The dirty pages of a range, without anybody looking at them. Returns 0 or -errno. */
+static int dirty_pages(__u32 flag, __u64 iova, __u64 size)
+{
+	static __u64 bitmap[2 * SZ_2M / SZ_4K / 64];
+	struct vfio_iommu_type1_dirty_bitmap_get get = {
+		.iova = iova,
+		.size = size,
+		.bitmap = { SZ_4K, sizeof(bitmap), bitmap },
+	};
+	struct {
+		struct vfio_iommu_type1_dirty_bitmap head;
+		__u8 get[sizeof(get)];
+	} dirty = { .head = { sizeof(dirty), flag } };
+
+	memcpy(dirty.head.data, &get, sizeof(get));
+	return ioctl(lab.container, VFIO_IOMMU_DIRTY_PAGES, &dirty) ? -errno : 0;
+}
+
+static int get_dirty_pages(__u64 iova, __u64 size)
+{
+	return dirty_pages(VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, iova, size);
 }
 
 /*
@@ -1503,7 +1619,11 @@ static void test_top(void)
 	struct account before = account();
 	int device = open_external();
 
-	expect(dma_map(mem, last, 2 * SZ_2M) == -EINVAL, "beyond the end: refused");
+	expect(dma_map(mem, last, 2 * SZ_2M) == -EOVERFLOW, "beyond the end: overflow");
+	expect(dma_map((void *)(uintptr_t)last, 0, 2 * SZ_2M) == -EOVERFLOW,
+	       "memory beyond the end: overflow");
+	expect(dma_map(mem, last, 0) == -EINVAL, "no size: invalid");
+	expect(!dirty_pages(VFIO_IOMMU_DIRTY_PAGES_FLAG_START, 0, 0), "dirty pages: %m");
 	for (int i = 0; i < 3; i++) {
 		expect(!dma_map(mem, before_last, SZ_2M), "before the last: mapped");
 		expect(!dma_map(mem + SZ_2M, last, SZ_2M), "the last: mapped");
@@ -1514,8 +1634,16 @@ static void test_top(void)
 		external(device, "unpinned", pins, false);
 		expect_more("unpinned", before, 0);
 
-		expect(dma_unmap(last, 2 * SZ_2M) == -EINVAL,
-		       "unmap beyond the end: refused");
+		expect(external_pages(device, pins, EXTERNAL_PAGES + 1) == -EOVERFLOW,
+		       "pinned beyond the end: overflow");
+		expect(external_pages(device, pins, 0) == -EINVAL, "no pages: invalid");
+		expect_more("beyond the end", before, 0);
+		expect(!get_dirty_pages(before_last, 2 * SZ_2M), "dirty pages: %m");
+		expect(get_dirty_pages(last, 2 * SZ_2M) == -EOVERFLOW,
+		       "dirty pages beyond the end: overflow");
+		expect(get_dirty_pages(last, 0) == -EINVAL, "dirty pages of none: invalid");
+		expect(dma_unmap(last, 2 * SZ_2M) == -EOVERFLOW,
+		       "unmap beyond the end: overflow");
 		expect(dma_unmap(-(__u64)SZ_4K, SZ_4K) == -EINVAL,
 		       "unmap of the last page only: refused");
 		if (i == 0) {
@@ -1529,6 +1657,18 @@ static void test_top(void)
 		}
 		expect_unmap("nothing left", before_last, 2 * SZ_2M, 0);
 	}
+
+	/* Pages are not unpinned around the end. The kernel warns of that. */
+	expect(!dma_map(mem, 0, SZ_2M) && !dma_map(mem + SZ_2M, last, SZ_2M),
+	       "the first and the last: mapped");
+	external(device, "the first", 0, true);
+	external(device, "the last", pins, true);
+	external_pages(device, pins, -2 * EXTERNAL_PAGES);
+	expect_more("unpinned beyond the end", before, 2 * EXTERNAL_PAGES);
+	external(device, "the first", 0, false);
+	external(device, "the last", pins, false);
+	expect_unmap("the first", 0, SZ_2M, SZ_2M);
+	expect_unmap("the last", last, SZ_2M, SZ_2M);
 	close(device);
 }
 
@@ -1556,24 +1696,7 @@ static void test_soft_offline(void)
  * taken only a kernel with CONFIG_DEBUG_PAGE_REF tells.
  */
 
-#define TRACING	"/sys/kernel/tracing/"
-
 static bool count_grabs;
-
-static bool trace_write(const char *file, const char *val)
-{
-	char path[128];
-	bool ok;
-	int fd;
-
-	snprintf(path, sizeof(path), TRACING "%s", file);
-	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	ok = write(fd, val, strlen(val)) >= 0;
-	close(fd);
-	return ok;
-}
 
 struct counts {
 	unsigned long grabs;
