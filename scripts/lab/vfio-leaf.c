@@ -1313,6 +1313,36 @@ static bool trace_write(const char *file, const char *val)
 }
 
 /*
+ * The events of @name that this process causes. Not by set_event_pid: that patches
+ * the scheduler, and QEMU 7.2 lets the other CPU run into a breakpoint that is gone.
+ */
+static bool trace_enable(const char *name)
+{
+	char file[64], filter[32];
+
+	snprintf(filter, sizeof(filter), "common_pid == %d", getpid());
+	snprintf(file, sizeof(file), "events/%s/filter", name);
+	if (!trace_write(file, filter))
+		return false;
+	snprintf(file, sizeof(file), "events/%s/enable", name);
+	return trace_write(file, "1");
+}
+
+/* Trace what this process does, with @probes. */
+static void trace_start(const char *probes)
+{
+	if (!trace_write("kprobe_events", probes) || !trace_enable("kprobes") ||
+	    !trace_write("trace", "") || !trace_write("tracing_on", "1"))
+		errx(1, TRACING ": %m: no event tracing in this kernel, or no kprobes");
+}
+
+static void trace_stop(void)
+{
+	trace_write("events/enable", "0");
+	trace_write("kprobe_events", "");
+}
+
+/*
  * What is charged in excess for a while, and given back, is not there at the end to
  * be seen. These are the sums of both.
  */
@@ -1323,15 +1353,7 @@ struct charges {
 
 static void trace_charges(void)
 {
-	char pid[16];
-
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	if (!trace_write("set_event_pid", pid) ||
-	    !trace_write("kprobe_events",
-			 "p:leaf_charge __account_locked_vm pages=$arg2:u64 inc=$arg3:u8\n") ||
-	    !trace_write("events/kprobes/enable", "1") ||
-	    !trace_write("trace", "") || !trace_write("tracing_on", "1"))
-		errx(1, TRACING ": %m: no event tracing in this kernel, or no kprobes");
+	trace_start("p:leaf_charge __account_locked_vm pages=$arg2:u64 inc=$arg3:u8\n");
 }
 
 /* Since trace_charges(), which ends with this */
@@ -1355,9 +1377,7 @@ static struct charges charges(void)
 		*(inc ? &c.added : &c.taken) += pages;
 	}
 	fclose(f);
-	trace_write("events/enable", "0");
-	trace_write("kprobe_events", "");
-	trace_write("set_event_pid", "");
+	trace_stop();
 	return c;
 }
 
@@ -1582,6 +1602,50 @@ static void test_external(void)
 	close(device);
 }
 
+/*
+ * The same through iommufd, which has no record of the pages that a device with an
+ * IOMMU has: it reads them back from the page table, by the entry.
+ */
+static void test_iommufd_pins(void)
+{
+	const __u64 size = 2 * SZ_2M, at = SZ_1M + 5 * SZ_4K;
+	__u8 *mem = touched(size, MADV_HUGEPAGE);
+	int device = join_device(), lookups = 0;
+	__u64 pfns[EXTERNAL_PAGES] = {};
+	char line[512];
+	FILE *f;
+
+	expect(!dma_map(mem, IOVA_BASE, size), "mapped");
+	trace_start("p:leaf_lookup intel_iommu_iova_to_phys\n"
+		    "p:leaf_lookup_range intel_iommu_iova_to_phys_range\n");
+	external(device, "pinned", IOVA_BASE + at, true);
+	trace_write("tracing_on", "0");
+	f = fopen(TRACING "trace", "re");
+	while (f && fgets(line, sizeof(line), f))
+		lookups += !!strstr(line, " leaf_lookup");
+	if (!f || fclose(f))
+		errx(1, TRACING "trace: %m");
+	trace_stop();
+	expect(lookups == 1, "%d pages of one entry: one look-up, not %d",
+	       EXTERNAL_PAGES, lookups);
+	expect(read(device, pfns, sizeof(pfns)) == sizeof(pfns), "read: %m");
+	for (int i = 0; i < EXTERNAL_PAGES; i++)
+		expect(pfns[i] == pfn_of(mem + at + i * SZ_4K),
+		       "page %d is %#llx, not %#llx", i,
+		       pfn_of(mem + at + i * SZ_4K), pfns[i]);
+	/* Two entries, and what is between them */
+	external(device, "unpinned", IOVA_BASE + at, false);
+	external(device, "pinned", IOVA_BASE + SZ_2M - 3 * SZ_4K, true);
+	expect(read(device, pfns, sizeof(pfns)) == sizeof(pfns), "read: %m");
+	for (int i = 0; i < EXTERNAL_PAGES; i++)
+		expect(pfns[i] == pfn_of(mem + SZ_2M + (i - 3) * SZ_4K),
+		       "page %d of two is %#llx, not %#llx", i,
+		       pfn_of(mem + SZ_2M + (i - 3) * SZ_4K), pfns[i]);
+	external(device, "unpinned", IOVA_BASE + SZ_2M - 3 * SZ_4K, false);
+	expect_unmap("all", IOVA_BASE, size, size);
+	close(device);
+}
+
 /* The dirty pages of a range, without anybody looking at them. Returns 0 or -errno. */
 static int dirty_pages(__u32 flag, __u64 iova, __u64 size)
 {
@@ -1778,20 +1842,14 @@ static void test_counts(void)
 {
 	const __u64 size = 200 * SZ_2M;
 	__u8 *mem, *other;
-	char pid[16];
 
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	if (!trace_write("set_event_pid", pid) ||
-	    !trace_write("buffer_size_kb", "8192") ||
-	    !trace_write("events/mmap_lock/mmap_lock_start_locking/enable", "1") ||
-	    !trace_write("events/iommu/map/enable", "1") ||
-	    !trace_write("events/iommu/unmap/enable", "1") ||
-	    !trace_write("kprobe_events",
-			 "p:leaf_sync intel_iommu_tlb_sync\n"
-			 "p:leaf_unpin unpin_user_page_range_dirty_lock\n") ||
-	    !trace_write("events/kprobes/enable", "1"))
-		errx(1, TRACING ": %m: no event tracing in this kernel, or no kprobes");
-	count_grabs = trace_write("events/page_ref/page_ref_mod/enable", "1");
+	if (!trace_write("buffer_size_kb", "8192") ||
+	    !trace_enable("mmap_lock/mmap_lock_start_locking") ||
+	    !trace_enable("iommu/map") || !trace_enable("iommu/unmap"))
+		errx(1, TRACING ": %m: no event tracing in this kernel");
+	trace_start("p:leaf_sync intel_iommu_tlb_sync\n"
+		    "p:leaf_unpin unpin_user_page_range_dirty_lock\n");
+	count_grabs = trace_enable("page_ref/page_ref_mod");
 
 	count("thp", touched(size, MADV_HUGEPAGE), size, size / SZ_2M);
 	mem = map_at(reserve_space(32 * SZ_2M, SZ_2M), 32 * SZ_2M,
@@ -1821,9 +1879,7 @@ static void test_counts(void)
 		other[i] = ++mem[i];
 	count("fragmented", mem, 8 * SZ_2M, 8 * SZ_2M / SZ_4K);
 
-	trace_write("events/enable", "0");
-	trace_write("kprobe_events", "");
-	trace_write("set_event_pid", "");
+	trace_stop();
 }
 
 /*
@@ -1887,6 +1943,7 @@ static const struct test {
 	{ "bar", test_bar },
 	{ "pfnmap", test_pfnmap },
 	{ "external", test_external },
+	{ "iommufd-pins", test_iommufd_pins },
 	{ "top", test_top },
 	{ "soft-offline", test_soft_offline },
 	{ "counts", test_counts },
@@ -1900,7 +1957,8 @@ static void usage(void)
 	      "  -g, -d  an edu device\n"
 	      "  -G, -D  another one, for the test \"second\"\n"
 	      "  -b, -B  a device with a large BAR 2, for the test \"bar\",\n"
-	      "          or one without an IOMMU, for \"external\", \"top\" and \"pfnmap\"\n"
+	      "          or one without an IOMMU, for \"external\", \"iommufd-pins\",\n"
+	      "          \"top\" and \"pfnmap\"\n"
 	      "TEST is one of", stderr);
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
 		fprintf(stderr, " %s", tests[i].name);
@@ -1946,13 +2004,14 @@ int main(int argc, char **argv)
 	if (test->fn == test_second && (!group2 || !bdf2))
 		errx(2, "%s needs a second device: -G, -D", test->name);
 	no_iommu = test->fn == test_external || test->fn == test_top;
-	if ((test->fn == test_bar || test->fn == test_pfnmap || no_iommu) && (!group3 || !bdf3))
+	if ((test->fn == test_bar || test->fn == test_pfnmap ||
+	     test->fn == test_iommufd_pins || no_iommu) && (!group3 || !bdf3))
 		errx(2, "%s needs another kind of device: -b, -B", test->name);
 	if (test->fn == test_unmap_v1)
 		iommu = VFIO_TYPE1_IOMMU;
 
-	lab_open(&lab, "/dev/vfio/vfio", iommu,
-		 no_iommu ? group3 : group1);
+	lab_open(&lab, test->fn == test_iommufd_pins ? "/dev/iommu" : "/dev/vfio/vfio",
+		 iommu, no_iommu ? group3 : group1);
 	if (!no_iommu)
 		lab_open_edu(&lab, bdf);
 	test->fn();

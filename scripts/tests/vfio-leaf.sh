@@ -70,6 +70,7 @@ for test in thp 4k fragmented remapped ptes vmas shmem hugetlb2m hugetlb1g \
 done
 t "a device that pins loads" insmod /lab/pinner.ko
 t "its pins" external external
+t "its pins, through iommufd" external iommufd-pins
 t "mappings up to the last byte of the IOVA space" external top
 t "memory mapped as a device's" external pfnmap
 for batch in 1 512; do

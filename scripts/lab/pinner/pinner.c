@@ -5,6 +5,7 @@
  * kernel's samples pin none, and the others want hardware.
  *
  * Writing { IOVA, number of pages } pins them, or unpins them if it is negative.
+ * Reading gives the page frame numbers, 64 bits each, of those pinned last.
  *
  * Mapping it gives a huge page of ordinary memory in a VM_PFNMAP mapping, as one
  * leaf. All of its pages are reserved, so that an IOMMU may have them, but the one
@@ -25,6 +26,7 @@
 struct pinner {
 	struct vfio_device vdev;
 	struct page *memory;
+	u64 pfns[PINNER_PAGES];
 };
 
 static struct platform_device *pinner_pdev;
@@ -33,12 +35,13 @@ static struct pinner *pinner;
 static ssize_t pinner_write(struct vfio_device *vdev, const char __user *buf,
 			    size_t count, loff_t *ppos)
 {
+	struct pinner *p = container_of(vdev, struct pinner, vdev);
 	struct page *pages[PINNER_PAGES];
 	struct {
 		u64 iova;
 		s64 npage;
 	} order;
-	int ret;
+	int i, ret;
 
 	if (count != sizeof(order) || copy_from_user(&order, buf, sizeof(order)))
 		return -EFAULT;
@@ -50,8 +53,21 @@ static ssize_t pinner_write(struct vfio_device *vdev, const char __user *buf,
 	}
 	ret = vfio_pin_pages(vdev, order.iova, order.npage,
 			     IOMMU_READ | IOMMU_WRITE, pages);
+	for (i = 0; i < ret; i++)
+		p->pfns[i] = page_to_pfn(pages[i]);
 
 	return ret < 0 ? ret : count;
+}
+
+static ssize_t pinner_read(struct vfio_device *vdev, char __user *buf,
+			   size_t count, loff_t *ppos)
+{
+	struct pinner *p = container_of(vdev, struct pinner, vdev);
+
+	if (count > sizeof(p->pfns) || copy_to_user(buf, p->pfns, count))
+		return -EFAULT;
+
+	return count;
 }
 
 /* User space unpins before it unmaps: there is nothing to stop using. */
@@ -136,6 +152,7 @@ static const struct vfio_device_ops pinner_ops = {
 	.unbind_iommufd = vfio_iommufd_emulated_unbind,
 	.attach_ioas = vfio_iommufd_emulated_attach_ioas,
 	.detach_ioas = vfio_iommufd_emulated_detach_ioas,
+	.read = pinner_read,
 	.write = pinner_write,
 	.mmap = pinner_mmap,
 	.dma_unmap = pinner_dma_unmap,
