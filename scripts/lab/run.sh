@@ -20,6 +20,8 @@ usage() {
 	  -y KIND     the IOMMU: intel, amd or virtio (default intel)
 	  -e          more devices: a second edu, and one with a BAR of 1 GiB
 	  -p          touch all of the VM's memory first: for anything timed
+	  -S          sparse memory: of this machine's it takes only what the VM writes
+	  -B          a balloon with free page reporting; QEMU's monitor is /dev/ttyS2
 	  -i          counted time: one CPU, one instruction is one nanosecond
 	  -u          nothing is timed: use KVM if it works here
 	  -D SIZE     a blank disk, /dev/vda
@@ -37,8 +39,8 @@ usage() {
 
 kernel=lab mem=1G cpus=2 nodes=1 limit=120 append='' qemu_args='' prealloc=off
 icount='' untimed='' stress='' name='' verbose='' mods='' blank='' devices=''
-disk='' raw='' interactive='' status='' iommu=intel
-while getopts k:m:c:n:t:a:q:y:D:epiuso:M:drIv opt; do
+disk='' raw='' interactive='' status='' iommu=intel reserve=on balloon=''
+while getopts k:m:c:n:t:a:q:y:D:epSBiuso:M:drIv opt; do
 	case $opt in
 	k) kernel=$OPTARG ;;
 	m) mem=$OPTARG ;;
@@ -51,6 +53,8 @@ while getopts k:m:c:n:t:a:q:y:D:epiuso:M:drIv opt; do
 	D) blank=$OPTARG ;;
 	e) devices=1 ;;
 	p) prealloc=on ;;
+	S) reserve=off ;;
+	B) balloon=1 ;;
 	i) icount=1 ;;
 	u) untimed=1 ;;
 	s) stress=1 ;;
@@ -93,10 +97,13 @@ case $mem in
 *) mib=$mem ;;
 esac
 
-# The part of the host's memory that the VM will really touch
+# The part of the host's memory that the VM will really touch: with sparse memory
+# the kernel's struct pages, and as much again.
 free_mib=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
-[ "$mib" -lt "$free_mib" ] ||
-	fail "the VM wants $mib MiB, this machine has $free_mib free: ask for less (-m), or wait"
+want_mib=$mib
+[ "$reserve" = on ] || want_mib=$((1024 + mib / 32))
+[ "$want_mib" -lt "$free_mib" ] ||
+	fail "the VM wants $want_mib MiB, this machine has $free_mib free: ask for less (-m), or wait"
 
 # KVM is worth having only where it works: booting is the only way to know.
 # The answer holds until this machine reboots.
@@ -211,11 +218,11 @@ if [ "$nodes" -gt 1 ]; then
 	[ $((cpus % nodes)) -eq 0 ] || fail "$cpus CPUs do not split into $nodes nodes"
 	per=$((cpus / nodes))
 	for ((i = 0; i < nodes; i++)); do
-		qemu+=(-object "memory-backend-ram,id=ram$i,size=$((mib / nodes))M,prealloc=$prealloc"
+		qemu+=(-object "memory-backend-ram,id=ram$i,size=$((mib / nodes))M,prealloc=$prealloc,reserve=$reserve"
 			-numa "node,nodeid=$i,memdev=ram$i,cpus=$((i * per))-$(((i + 1) * per - 1))")
 	done
 else
-	qemu+=(-object "memory-backend-ram,id=ram,size=${mib}M,prealloc=$prealloc"
+	qemu+=(-object "memory-backend-ram,id=ram,size=${mib}M,prealloc=$prealloc,reserve=$reserve"
 		-machine "memory-backend=ram")
 fi
 if [ -n "$disk" ]; then
@@ -232,6 +239,14 @@ if [ -n "$devices" ]; then
 	qemu+=(-device "edu,dma_mask=0xffffffffffffffff"
 		-object "memory-backend-ram,id=bar,size=1G,share=on"
 		-device "ivshmem-plain,memdev=bar")
+fi
+# The monitor listens at a socket, and the third serial line is connected to it:
+# the script in the VM gives QEMU its commands.
+if [ -n "$balloon" ]; then
+	qemu+=(-device "virtio-balloon-pci,free-page-reporting=on"
+		-chardev "socket,id=monitor,path=$dir/monitor,server=on,wait=off"
+		-mon "chardev=monitor"
+		-chardev "socket,id=line,path=$dir/monitor" -serial chardev:line)
 fi
 # The user's own are last, and split at spaces.
 # shellcheck disable=SC2206
