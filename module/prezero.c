@@ -15,7 +15,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <kunit/visibility.h>
-#include <linux/cpufeature.h>
 #include <linux/cpumask.h>
 #include <linux/freezer.h>
 #include <linux/highmem.h>
@@ -36,9 +35,6 @@
 #include <linux/vmstat.h>
 #include <linux/wait.h>
 #include <uapi/linux/sched/types.h>
-#ifdef CONFIG_ARM64
-#include <asm/virt.h>
-#endif
 
 #include "prezero.h"
 
@@ -86,17 +82,6 @@ MODULE_PARM_DESC(allow_guest, "Load in a virtual machine, whose host pays for it
 static bool enabled = true;
 module_param(enabled, bool, 0444);
 MODULE_PARM_DESC(enabled, "Start clearing when loaded (default: Y)");
-
-static bool prezero_in_guest(void)
-{
-#if defined(CONFIG_X86)
-	return boot_cpu_has(X86_FEATURE_HYPERVISOR);
-#elif defined(CONFIG_ARM64)
-	return !is_kernel_in_hyp_mode();
-#else
-	return false;
-#endif
-}
 
 static bool prezero_must_end(void)
 {
@@ -568,7 +553,7 @@ static int __init prezero_init(void)
 		return -EOPNOTSUPP;
 	}
 
-	if (prezero_in_guest() && !allow_guest) {
+	if (page_prezero_in_guest() && !allow_guest) {
 		pr_err("in a virtual machine clearing free memory makes the host allocate it: load with allow_guest=1 if that is what you want\n");
 		return -EOPNOTSUPP;
 	}

@@ -17,6 +17,7 @@ extern typeof(page_reporting_unregister) page_reporting_unregister __weak;
 extern typeof(page_reporting_process_node) page_reporting_process_node __weak;
 extern typeof(page_prezero_forget) page_prezero_forget __weak;
 extern typeof(page_prezero_set_verify) page_prezero_set_verify __weak;
+extern typeof(page_prezero_in_guest) page_prezero_in_guest __weak;
 extern typeof(mm_kobj) mm_kobj __weak;
 
 /* Memory to clear before looking up whether somebody else wants the CPU */
