@@ -10,11 +10,9 @@
  */
 #define _GNU_SOURCE
 #include <getopt.h>
-#include <stdarg.h>
 
-#include "vfio-lab.h"
+#include "vfio-test.h"
 
-#define TRACING		"/sys/kernel/tracing/"
 #define ADDR_MASK	0xffffffffff000ULL	/* of an IOMMU table entry */
 #define MAX_TABLES	4096
 #define MAX_FLUSHES	8192
@@ -24,21 +22,6 @@
 
 static struct lab lab;
 static const char *bdf, *sysfs;
-static int failures;
-
-static void __printf(2, 3) expect(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (good)
-		return;
-	failures++;
-	printf("expected: ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-}
 
 /**
  * struct table - a page table that was seen linked
@@ -92,41 +75,15 @@ static void read_tables(void)
 	fclose(f);
 }
 
-static void trace_write(const char *file, const char *val)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof(path), TRACING "%s", file);
-	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	if (fd < 0 || write(fd, val, strlen(val)) < 0)
-		errx(1, "%s: %m: no event tracing in this kernel, or no kprobes", path);
-	close(fd);
-}
-
-/* What is truncated is forgotten. */
-static void trace_start(void)
-{
-	trace_write("tracing_on", "0");
-	trace_write("trace", "");
-	trace_write("tracing_on", "1");
-}
-
 static void trace_init(void)
 {
-	trace_write("events/enable", "0");
-	trace_write("kprobe_events",
-		    "p:tables_flush cache_tag_flush_range start=$arg2:x64 end=$arg3:x64 ih=$arg4:u32\n"
-		    "p:tables_flush_all cache_tag_flush_all\n");
-	trace_write("buffer_size_kb", "8192");
-	trace_write("events/kprobes/enable", "1");
-	trace_write("events/kmem/mm_page_free/enable", "1");
-}
-
-static void trace_exit(void)
-{
-	trace_write("events/enable", "0");
-	trace_write("kprobe_events", "");
+	trace_must_write("events/enable", "0");
+	trace_must_write("kprobe_events",
+			 "p:tables_flush cache_tag_flush_range start=$arg2:x64 end=$arg3:x64 ih=$arg4:u32\n"
+			 "p:tables_flush_all cache_tag_flush_all\n");
+	trace_must_write("buffer_size_kb", "8192");
+	trace_must_write("events/kprobes/enable", "1");
+	trace_must_write("events/kmem/mm_page_free/enable", "1");
 }
 
 /*
@@ -139,12 +96,8 @@ static int check_trace(const char *what)
 	int nr_flushed = 0, freed = 0;
 	bool all = false;
 	char line[512];
-	FILE *f;
+	FILE *f = trace_open();
 
-	trace_write("tracing_on", "0");
-	f = fopen(TRACING "trace", "re");
-	if (!f)
-		errx(1, TRACING "trace: %m");
 	while (fgets(line, sizeof(line), f)) {
 		unsigned long long start, end, pfn;
 		unsigned int ih;
@@ -257,7 +210,7 @@ static void touch_pieces(__u8 *mem)
 static int unmap_traced(const char *what, __u64 iova, __u64 size)
 {
 	read_tables();
-	trace_start();
+	trace_restart();
 	dma_unmap(iova, size);
 	return check_trace(what);
 }
@@ -300,7 +253,7 @@ static void test_vfio(void)
 	expect(!unmap_traced("first half", IOVA_BASE, SZ_1M),
 	       "first half: the table stays");
 	unmap_traced("second half", IOVA_BASE + SZ_1M, SZ_1M);
-	trace_start();
+	trace_restart();
 	dma_map(mem + SZ_2M, IOVA_BASE, SZ_2M);
 	expect(check_trace("a huge page"),
 	       "a huge page: the table in its place freed");
@@ -340,7 +293,7 @@ static void test_dma_api(void)
 		snprintf(what, sizeof(what), "%lu pages", pages[i]);
 		sysfs_write("map", pages[i]);
 		read_tables();
-		trace_start();
+		trace_restart();
 		sysfs_write("map", 0);
 		usleep(FLUSH_QUEUE_US);
 		freed = check_trace(what);
@@ -393,6 +346,6 @@ int main(int argc, char **argv)
 	} else {
 		test_dma_api();
 	}
-	trace_exit();
+	trace_stop();
 	return failures != 0;
 }

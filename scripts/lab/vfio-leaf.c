@@ -21,13 +21,12 @@
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "vfio-lab.h"
+#include "vfio-test.h"
 
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE	101	/* in the kernel's asm/mman.h only */
@@ -39,21 +38,6 @@
 
 static struct lab lab;
 static const char *group1, *bdf, *group2, *bdf2, *group3, *bdf3;
-static int failures;
-
-static void __printf(2, 3) expect(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (good)
-		return;
-	failures++;
-	printf("expected: ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-}
 
 /*
  * The witnesses
@@ -1295,23 +1279,6 @@ static void test_kill(void)
 	printf("%d maps killed in the middle\n", killed);
 }
 
-#define TRACING	"/sys/kernel/tracing/"
-
-static bool trace_write(const char *file, const char *val)
-{
-	char path[128];
-	bool ok;
-	int fd;
-
-	snprintf(path, sizeof(path), TRACING "%s", file);
-	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	ok = write(fd, val, strlen(val)) >= 0;
-	close(fd);
-	return ok;
-}
-
 /*
  * The events of @name that this process causes. Not by set_event_pid: that patches
  * the scheduler, and QEMU 7.2 lets the other CPU run into a breakpoint that is gone.
@@ -1331,15 +1298,10 @@ static bool trace_enable(const char *name)
 /* Trace what this process does, with @probes. */
 static void trace_start(const char *probes)
 {
-	if (!trace_write("kprobe_events", probes) || !trace_enable("kprobes") ||
-	    !trace_write("trace", "") || !trace_write("tracing_on", "1"))
-		errx(1, TRACING ": %m: no event tracing in this kernel, or no kprobes");
-}
-
-static void trace_stop(void)
-{
-	trace_write("events/enable", "0");
-	trace_write("kprobe_events", "");
+	trace_must_write("kprobe_events", probes);
+	if (!trace_enable("kprobes"))
+		errx(1, TRACING "events/kprobes: %m");
+	trace_restart();
 }
 
 /*
@@ -1361,12 +1323,8 @@ static struct charges charges(void)
 {
 	struct charges c = {};
 	char line[512];
-	FILE *f;
+	FILE *f = trace_open();
 
-	trace_write("tracing_on", "0");
-	f = fopen(TRACING "trace", "re");
-	if (!f)
-		errx(1, TRACING "trace: %m");
 	while (fgets(line, sizeof(line), f)) {
 		char *at = strstr(line, " pages=");
 		long pages, inc;
@@ -1619,12 +1577,10 @@ static void test_iommufd_pins(void)
 	trace_start("p:leaf_lookup intel_iommu_iova_to_phys\n"
 		    "p:leaf_lookup_range intel_iommu_iova_to_phys_range\n");
 	external(device, "pinned", IOVA_BASE + at, true);
-	trace_write("tracing_on", "0");
-	f = fopen(TRACING "trace", "re");
-	while (f && fgets(line, sizeof(line), f))
+	f = trace_open();
+	while (fgets(line, sizeof(line), f))
 		lookups += !!strstr(line, " leaf_lookup");
-	if (!f || fclose(f))
-		errx(1, TRACING "trace: %m");
+	fclose(f);
 	trace_stop();
 	expect(lookups == 1, "%d pages of one entry: one look-up, not %d",
 	       EXTERNAL_PAGES, lookups);
@@ -1776,12 +1732,8 @@ static struct counts counts(void)
 	struct counts c = { 0 };
 	bool stale = false;
 	char line[512];
-	FILE *f;
+	FILE *f = trace_open();
 
-	trace_write("tracing_on", "0");
-	f = fopen(TRACING "trace", "re");
-	if (!f)
-		errx(1, TRACING "trace: %m");
 	while (fgets(line, sizeof(line), f)) {
 		if (line[0] == '#')
 			continue;
@@ -1801,9 +1753,7 @@ static struct counts counts(void)
 		}
 	}
 	fclose(f);
-	/* What is truncated is forgotten. */
-	if (!trace_write("trace", "") || !trace_write("tracing_on", "1"))
-		errx(1, TRACING "trace: %m");
+	trace_restart();
 	return c;
 }
 

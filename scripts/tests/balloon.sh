@@ -38,31 +38,23 @@ free_mib() {
 	echo $(($(vmstat nr_free_pages) >> 8))
 }
 
-# The balloon has taken about 512 MiB: from $1 MiB of free memory, within 30 s
-inflated() {
+# free_becomes -lt|-ge MIB: less, or at least as much, is free within 30 s
+free_becomes() {
 	for _ in $(seq 60); do
-		[ "$(free_mib)" -ge $(($1 - 450)) ] || return 0
+		test "$(free_mib)" "$@" && return 0
 		sleep 0.5
 	done
-	echo "$(free_mib) MiB of $1 are free"
+	echo "$(free_mib) MiB are free, not $*"
 	return 1
 }
 
-deflated() {
-	for _ in $(seq 60); do
-		[ "$(free_mib)" -lt $(($1 - 60)) ] || return 0
-		sleep 0.5
-	done
-	echo "$(free_mib) MiB of $1 are free"
-	return 1
-}
-
+# The balloon takes about 512 MiB, and gives them back.
 inflates() {
 	before=$(free_mib)
 	balloon_mib $((VM_MIB - 512))
-	inflated "$before" || return
+	free_becomes -lt $((before - 450)) || return
 	balloon_mib "$VM_MIB"
-	deflated "$before"
+	free_becomes -ge $((before - 60))
 }
 
 says() {
@@ -78,7 +70,7 @@ still_clears() {
 }
 
 reports() {
-	echo "$DEVICE" >"$DRIVER/bind" && load_prezero || return
+	bind && load_prezero || return
 	refuses sh -c "echo 1 >'$PREZERO/enabled'"
 }
 
