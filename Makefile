@@ -130,7 +130,7 @@ check-debug: module-debug ## all lab tests on the debug kernel, the slow ones, t
 	@scripts/cases.sh debug debug-slow
 
 .PHONY: cost
-cost: module-lab kernel-stock ## instructions per fault and allocation, compiled in and off, beside the unpatched kernel
+cost: module-lab kernel-stock ## instructions and lock holds per fault, allocation and free, beside the unpatched kernel; a pass over cleared memory
 	@scripts/cost.sh
 
 .PHONY: mutations

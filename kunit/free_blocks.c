@@ -66,10 +66,10 @@ unsigned long vm_event(enum vm_event_item item)
 	return events[item];
 }
 
-/* The zone that TEST_GFP takes memory from first. */
-static struct zone *test_zone(struct kunit *test)
+/* The zone that such requests take memory from first. */
+static struct zone *test_zone(struct kunit *test, gfp_t gfp)
 {
-	struct page *page = alloc_pages(TEST_GFP, 0);
+	struct page *page = alloc_pages(gfp, 0);
 	struct zone *zone;
 
 	KUNIT_ASSERT_NOT_NULL(test, page);
@@ -141,7 +141,8 @@ void __free_block_to_front(struct free_block *b, unsigned int off)
 	struct page *page = b->page + off;
 	struct free_area *area = &b->zone->free_area[buddy_order(page)];
 
-	list_move(&page->buddy_list, &area->free_list[MIGRATE_MOVABLE]);
+	list_move(&page->buddy_list,
+		  free_list_of(area, MIGRATE_MOVABLE, PageZeroed(page)));
 }
 
 void __free_block_state(struct free_block *b, struct free_block_state *st)
@@ -199,8 +200,8 @@ static void free_block_return(void *data)
 	spin_unlock_irqrestore(&b->zone->lock, flags);
 }
 
-/* Takes a free block. It is full of 0xa5. */
-struct free_block *free_block_take(struct kunit *test)
+/* Takes a free block of the zone that such requests are served from first. */
+struct free_block *free_block_take_for(struct kunit *test, gfp_t gfp)
 {
 	struct free_block *b = kunit_kzalloc(test, sizeof(*b), GFP_KERNEL);
 	unsigned long flags;
@@ -209,8 +210,9 @@ struct free_block *free_block_take(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, b);
 	b->test = test;
-	b->zone = test_zone(test);
-	list = &b->zone->free_area[BLOCK_ORDER].free_list[MIGRATE_MOVABLE];
+	b->zone = test_zone(test, gfp);
+	list = free_list_of(&b->zone->free_area[BLOCK_ORDER], MIGRATE_MOVABLE,
+			    false);
 
 	spin_lock_irqsave(&b->zone->lock, flags);
 	page = list_first_entry_or_null(list, struct page, buddy_list);
@@ -227,6 +229,12 @@ struct free_block *free_block_take(struct kunit *test)
 	fill_pages(b->page, BLOCK_ORDER, 0xa5);
 
 	return b;
+}
+
+/* Takes a free block. It is full of 0xa5. */
+struct free_block *free_block_take(struct kunit *test)
+{
+	return free_block_take_for(test, TEST_GFP);
 }
 
 /* Pages of the block that the allocator has handed to the test: ours again */
@@ -434,10 +442,11 @@ static void unhide_free_blocks(void *data)
 	}
 }
 
-static void hide_free_list(struct hidden_blocks *hidden, unsigned int order,
-			   int mt, unsigned long keep)
+static void __hide_free_list(struct hidden_blocks *hidden, unsigned int order,
+			     int mt, unsigned long keep, bool zeroed)
 {
-	struct list_head *list = &hidden->zone->free_area[order].free_list[mt];
+	struct list_head *list = free_list_of(&hidden->zone->free_area[order],
+					      mt, zeroed);
 	struct page *page, *next;
 	unsigned long flags;
 
@@ -450,6 +459,13 @@ static void hide_free_list(struct hidden_blocks *hidden, unsigned int order,
 		list_add(&page->buddy_list, &hidden->list[order]);
 	}
 	spin_unlock_irqrestore(&hidden->zone->lock, flags);
+}
+
+static void hide_free_list(struct hidden_blocks *hidden, unsigned int order,
+			   int mt, unsigned long keep)
+{
+	__hide_free_list(hidden, order, mt, keep, false);
+	__hide_free_list(hidden, order, mt, keep, true);
 }
 
 static struct hidden_blocks *hidden_blocks(struct free_block *b)
@@ -501,6 +517,18 @@ struct hidden_blocks *hide_but(struct free_block *b, unsigned long keep)
 	return hidden;
 }
 
+/* Hides all blocks of an order but reserves. */
+struct hidden_blocks *hide_order(struct free_block *b, unsigned int order)
+{
+	struct hidden_blocks *hidden = hidden_blocks(b);
+	int mt;
+
+	for (mt = 0; mt < MIGRATE_PCPTYPES; mt++)
+		hide_free_list(hidden, order, mt, 0);
+
+	return hidden;
+}
+
 void unhide(struct kunit *test, struct hidden_blocks *hidden)
 {
 	kunit_release_action(test, unhide_free_blocks, hidden);
@@ -510,33 +538,31 @@ void unhide(struct kunit *test, struct hidden_blocks *hidden)
  * The counters against the free lists.
  */
 struct zeroed_count {
-	unsigned long nr[NR_PAGE_ORDERS];
 	unsigned long pages;
-	unsigned long listed;	/* blocks on all free lists */
+	unsigned long misplaced;	/* on the list of the other kind */
 	bool exact;
 };
 
 static void count_zeroed(struct zone *zone, struct zeroed_count *c)
 {
-	unsigned int order, mt;
+	unsigned int order, mt, zeroed;
+	struct list_head *list;
 	unsigned long flags;
 	struct page *page;
 
 	memset(c, 0, sizeof(*c));
 	spin_lock_irqsave(&zone->lock, flags);
 	for_each_migratetype_order(order, mt) {
-		list_for_each_entry(page, &zone->free_area[order].free_list[mt],
-				    buddy_list) {
-			c->listed++;
-			if (PageZeroed(page)) {
-				c->nr[order]++;
-				c->pages += 1UL << order;
+		for (zeroed = 0; zeroed < 2; zeroed++) {
+			list = free_list_of(&zone->free_area[order], mt, zeroed);
+			list_for_each_entry(page, list, buddy_list) {
+				c->misplaced += PageZeroed(page) != zeroed;
+				if (PageZeroed(page))
+					c->pages += 1UL << order;
 			}
 		}
 	}
 	c->exact = zone_page_state_snapshot(zone, NR_FREE_ZEROED) == c->pages;
-	for (order = 0; order < NR_PAGE_ORDERS; order++)
-		c->exact &= zone->free_area[order].nr_zeroed == c->nr[order];
 	spin_unlock_irqrestore(&zone->lock, flags);
 }
 
@@ -553,6 +579,7 @@ static unsigned long expect_zone_counters(struct kunit *test, struct zone *zone)
 			      "zone %s: %lu pages on the free lists have PG_zeroed, nr_free_zeroed is %lu",
 			      zone->name, c.pages,
 			      zone_page_state_snapshot(zone, NR_FREE_ZEROED));
+	KUNIT_EXPECT_EQ(test, c.misplaced, 0);
 
 	return c.pages;
 }

@@ -53,6 +53,7 @@ struct free_block_state {
  * @isolated: the first page frame of what the test has isolated
  * @isolated_end: the first one after it
  * @mt: what the test has made of its pageblocks
+ * @high: the high watermark that a test has changed
  */
 struct free_block {
 	struct kunit *test;
@@ -63,6 +64,7 @@ struct free_block {
 	unsigned long isolated;
 	unsigned long isolated_end;
 	int mt;
+	unsigned long high;
 };
 
 /* Cleared pages, or such with a pattern in them; whoever owns the pages */
@@ -73,6 +75,7 @@ bool pages_read_as(struct page *page, unsigned int order, u8 byte);
 void test_stay_on_cpu(struct kunit *test);
 void test_at_end(struct kunit *test, kunit_action_t *action, void *data);
 struct free_block *free_block_take(struct kunit *test);
+struct free_block *free_block_take_for(struct kunit *test, gfp_t gfp);
 void free_block_state(struct free_block *b, struct free_block_state *st);
 struct page *free_block_alloc(struct free_block *b, bool zeroed, gfp_t gfp,
 			      unsigned int order);
@@ -86,6 +89,7 @@ void test_free(struct kunit *test, struct page *page, unsigned int order);
 void pcp_off(struct free_block *b);
 void hide_free_blocks(struct free_block *b, bool others);
 struct hidden_blocks *hide_but(struct free_block *b, unsigned long keep);
+struct hidden_blocks *hide_order(struct free_block *b, unsigned int order);
 void unhide(struct kunit *test, struct hidden_blocks *hidden);
 unsigned long expect_exact_counters(struct kunit *test);
 unsigned long vm_event(enum vm_event_item item);

@@ -168,10 +168,10 @@ static void return_test_not_allowed(struct kunit *test)
 	unsigned long flags;
 
 	spin_lock_irqsave(&b->zone->lock, flags);
-	page_zeroed_allowed = false;
+	page_prezero_allowed = false;
 	__free_block_give(b, 0, BLOCK_ORDER, true);
 	__free_block_state(b, &st);
-	page_zeroed_allowed = true;
+	page_prezero_allowed = true;
 	spin_unlock_irqrestore(&b->zone->lock, flags);
 
 	KUNIT_EXPECT_EQ(test, st.free, BLOCK_PAGES);
@@ -201,7 +201,7 @@ static void expand_test_hands_flag_to_remainders(struct kunit *test)
 
 	pcp_off(b);
 	hide_free_blocks(b, false);
-	free_block_alloc(b, true, TEST_GFP, low);
+	free_block_alloc(b, true, TEST_GFP | __GFP_ZERO, low);
 
 	KUNIT_EXPECT_EQ(test, left->free, BLOCK_PAGES - (1 << low));
 	KUNIT_EXPECT_EQ(test, left->zeroed, left->free);
@@ -606,7 +606,7 @@ static void free_test_dirtied_is_not_flagged(struct kunit *test)
 
 	pcp_off(b);
 	hide_free_blocks(b, false);
-	page = free_block_alloc(b, true, TEST_GFP, order);
+	page = free_block_alloc(b, true, TEST_GFP | __GFP_ZERO, order);
 	fill_pages(page, order, 0xa5);
 	test_free(test, page, order);
 	expect_free_not_zeroed(test, b);
@@ -622,7 +622,7 @@ static void free_test_private_of_owner(struct kunit *test)
 
 	pcp_off(b);
 	hide_free_blocks(b, false);
-	page = free_block_alloc(b, true, TEST_GFP, order);
+	page = free_block_alloc(b, true, TEST_GFP | __GFP_ZERO, order);
 	fill_pages(page, order, 0xa5);
 	set_page_private(page, PAGE_PRIVATE_ZEROED);
 	test_free(test, page, order);
@@ -639,7 +639,8 @@ static void free_folios_test_dirtied_is_not_flagged(struct kunit *test)
 
 	pcp_off(b);
 	hide_free_blocks(b, false);
-	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_COMP, order);
+	page = free_block_alloc(b, true,
+				TEST_GFP_USER | __GFP_COMP | __GFP_ZERO, order);
 	fill_pages(page, order, 0xa5);
 
 	folio_batch_init(&fbatch);
@@ -655,7 +656,8 @@ static void free_test_split_pages(struct kunit *test)
 	struct page *page;
 	unsigned int i;
 
-	page = free_block_alloc(b, true, TEST_GFP_USER, BLOCK_ORDER);
+	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_ZERO,
+				BLOCK_ORDER);
 	fill_pages(page, BLOCK_ORDER, 0xa5);
 	test_disown(test, page, BLOCK_ORDER);
 	split_page(page, BLOCK_ORDER);
@@ -702,7 +704,7 @@ static struct page *pcp_refill(struct kunit *test, struct free_block *b,
 		hide_free_blocks(b, false);
 		drain_all_pages(b->zone);
 		hide_free_blocks(b, false);
-		page = free_block_alloc(b, true, gfp, order);
+		page = free_block_alloc(b, true, gfp | __GFP_ZERO, order);
 		if (zeroed_on_pcp(b, page, order))
 			return page;
 
@@ -767,14 +769,18 @@ static void pcp_test_freed_page_is_cleared(struct kunit *test)
 	const unsigned int order = *(const unsigned int *)test->param_value;
 	struct free_block *b = take_zeroes(test);
 	struct page *page, *again;
+	int tries = 4096;
 
 	page = pcp_refill(test, b, order, TEST_GFP);
 	fill_pages(page, order, 0xa5);
 	set_page_private(page, PAGE_PRIVATE_ZEROED);
 	test_free(test, page, order);
-	again = alloc_pages(TEST_GFP | __GFP_ZERO, order);
-	KUNIT_ASSERT_NOT_NULL(test, again);
-	test_own(test, again, order);
+	/* Those on the list that are zeroed come first */
+	do {
+		again = alloc_pages(TEST_GFP | __GFP_ZERO, order);
+		KUNIT_ASSERT_NOT_NULL(test, again);
+		test_own(test, again, order);
+	} while (again != page && --tries);
 
 	KUNIT_ASSERT_PTR_EQ(test, again, page);
 	KUNIT_EXPECT_TRUE(test, pages_read_as(page, order, 0));
@@ -849,19 +855,27 @@ static void alloc_test_gfp_zero_of_dirty(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pages_read_as(page, order, 0));
 }
 
+/* From a per-cpu list that has nothing else. */
 static void alloc_test_zeroes_not_wanted(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
 	unsigned long taken, hit, miss;
+	struct page *page;
+
+	pcp_refill(test, b, pageblock_order, TEST_GFP);
 
 	taken = vm_event(PREZERO_TAKEN);
 	hit = vm_event(PREZERO_HIT);
 	miss = vm_event(PREZERO_MISS);
-	free_block_alloc(b, true, TEST_GFP, BLOCK_ORDER);
+	page = alloc_pages(TEST_GFP, pageblock_order);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	test_own(test, page, pageblock_order);
 
-	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_TAKEN) - taken, BLOCK_PAGES);
-	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_HIT) - hit, 0);
-	KUNIT_EXPECT_LT(test, vm_event(PREZERO_MISS) - miss, BLOCK_PAGES);
+	KUNIT_EXPECT_GE(test, vm_event(PREZERO_TAKEN) - taken,
+			pageblock_nr_pages);
+	KUNIT_EXPECT_LT(test, vm_event(PREZERO_HIT) - hit, pageblock_nr_pages);
+	KUNIT_EXPECT_LT(test, vm_event(PREZERO_MISS) - miss,
+			pageblock_nr_pages);
 }
 
 static void alloc_test_no_trace_in_page(struct kunit *test)
@@ -872,7 +886,7 @@ static void alloc_test_no_trace_in_page(struct kunit *test)
 
 	pcp_off(b);
 	hide_free_blocks(b, false);
-	page = free_block_alloc(b, true, TEST_GFP_USER, order);
+	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_ZERO, order);
 	expect_no_trace(test, page, order);
 	KUNIT_EXPECT_FALSE(test, page_is_pfmemalloc(page));
 }
@@ -886,7 +900,8 @@ static void alloc_test_no_trace_of_merging(struct kunit *test)
 
 	merge_pages(b, BLOCK_PAGES, &st);
 	KUNIT_EXPECT_EQ(test, st.zeroed, BLOCK_PAGES);
-	page = free_block_alloc(b, true, TEST_GFP_USER, BLOCK_ORDER);
+	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_ZERO,
+				BLOCK_ORDER);
 	expect_no_trace(test, page, BLOCK_ORDER);
 }
 
@@ -895,7 +910,7 @@ static void init_on_alloc_off(void *unused)
 	static_branch_disable(&init_on_alloc);
 }
 
-/* Served like __GFP_ZERO, and those who clear for themselves need not. */
+/* Served like __GFP_ZERO, and memory for users need not be cleared again. */
 static void alloc_test_init_on_alloc(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -910,8 +925,7 @@ static void alloc_test_init_on_alloc(struct kunit *test)
 				BLOCK_ORDER);
 	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_HIT) - hit, BLOCK_PAGES);
 	KUNIT_EXPECT_TRUE(test, pages_read_as(page, BLOCK_ORDER, 0));
-	KUNIT_EXPECT_TRUE(test, folio_zeroed(page_folio(page)));
-	KUNIT_EXPECT_FALSE(test, __folio_zeroed(page_folio(page)));
+	KUNIT_EXPECT_FALSE(test, user_alloc_needs_zeroing());
 
 	hit = vm_event(PREZERO_HIT);
 	miss = vm_event(PREZERO_MISS);
@@ -920,7 +934,6 @@ static void alloc_test_init_on_alloc(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_HIT) - hit, 0);
 	KUNIT_EXPECT_GE(test, vm_event(PREZERO_MISS) - miss, BLOCK_PAGES);
 	KUNIT_EXPECT_TRUE(test, pages_read_as(page, BLOCK_ORDER, 0));
-	KUNIT_EXPECT_TRUE(test, folio_zeroed(page_folio(page)));
 }
 
 #define BULK	16
@@ -967,109 +980,246 @@ static void alloc_bulk_test_of_dirty(struct kunit *test)
 	expect_bulk(test, false);
 }
 
+/* Freed after it was written: the next owner must not find what was there. */
+static void alloc_test_not_inherited(struct kunit *test)
+{
+	struct free_block *b = take_zeroes(test);
+	struct page *page;
+
+	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_ZERO,
+				BLOCK_ORDER);
+	fill_pages(page, BLOCK_ORDER, 0xa5);
+	test_free(test, page, BLOCK_ORDER);
+	KUNIT_ASSERT_TRUE(test, free_block_grab(b, 0, BLOCK_ORDER));
+	page = free_block_alloc(b, false, TEST_GFP_USER | __GFP_ZERO,
+				BLOCK_ORDER);
+	KUNIT_EXPECT_TRUE(test, pages_read_as(page, BLOCK_ORDER, 0));
+}
+
 /*
- * The hint for those who clear for themselves
+ * Which block a request gets
  */
-static struct folio *alloc_folio(struct kunit *test, bool zeroed, gfp_t gfp)
+static struct page *alloc_of_test(struct kunit *test, gfp_t gfp,
+				  unsigned int order)
 {
-	struct free_block *b = free_block_take(test);
+	struct page *page = alloc_pages(TEST_GFP | gfp, order);
 
-	fill_pages(b->page, BLOCK_ORDER, zeroed ? 0 : 0xa5);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	test_own(test, page, order);
 
-	return page_folio(free_block_alloc(b, zeroed, gfp | __GFP_COMP,
-					   BLOCK_ORDER));
+	return page;
 }
 
-static void folio_zeroed_test_once(struct kunit *test)
+/* There are others that are free, so none needs to take what it has no use for. */
+static void pick_test_by_request(struct kunit *test)
 {
-	struct folio *folio = alloc_folio(test, true, TEST_GFP_USER);
+	struct free_block *dirty = free_block_take(test);
+	struct free_block *b = take_zeroes(test);
 
-	KUNIT_EXPECT_TRUE(test, folio_zeroed(folio));
-	KUNIT_EXPECT_FALSE(test, folio_zeroed(folio));
-	KUNIT_EXPECT_FALSE(test, folio_is_pfmemalloc(folio));
+	free_block_give(b, 0, BLOCK_ORDER, true);
+	free_block_give(dirty, 0, BLOCK_ORDER, false);
+	KUNIT_EXPECT_PTR_NE(test, alloc_of_test(test, 0, BLOCK_ORDER), b->page);
+	KUNIT_EXPECT_TRUE(test, free_block_is_zeroed(b, 0, BLOCK_ORDER));
+	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, __GFP_ZERO, BLOCK_ORDER),
+			    b->page);
 }
 
-static void folio_zeroed_test_counts(struct kunit *test)
+/* With nothing else left, each request takes the other kind. */
+static void pick_test_other_kind(struct kunit *test)
 {
-	struct folio *folio = alloc_folio(test, true, TEST_GFP_USER);
-	unsigned long hit = vm_event(PREZERO_HIT);
-	unsigned long miss;
+	struct free_block *b = take_zeroes(test);
+	unsigned long hit;
+	struct page *page;
 
-	folio_zeroed(folio);
-	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_HIT) - hit, BLOCK_PAGES);
-
-	folio = alloc_folio(test, false, TEST_GFP_USER);
 	hit = vm_event(PREZERO_HIT);
-	miss = vm_event(PREZERO_MISS);
-	folio_zeroed(folio);
+	page = free_block_alloc(b, false, TEST_GFP | __GFP_ZERO, BLOCK_ORDER);
 	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_HIT) - hit, 0);
-	KUNIT_EXPECT_GE(test, vm_event(PREZERO_MISS) - miss, BLOCK_PAGES);
+	KUNIT_EXPECT_TRUE(test, pages_read_as(page, BLOCK_ORDER, 0));
 }
 
-static void folio_zeroed_test_dirty(struct kunit *test)
+/* Whole pageblocks of any order are alike: the contents decide. */
+static void prefer_test_larger(struct kunit *test)
 {
-	struct folio *folio = alloc_folio(test, false, TEST_GFP_USER);
+	struct free_block *small = free_block_take(test);
+	struct free_block *b = take_zeroes(test);
+	struct page *page;
 
-	KUNIT_EXPECT_FALSE(test, folio_zeroed(folio));
+	if (pageblock_order == BLOCK_ORDER)
+		kunit_skip(test, "needs blocks larger than a pageblock");
+	pcp_off(b);
+	hide_free_blocks(b, false);
+	free_block_give(small, 0, pageblock_order, false);
+	free_block_give(b, 0, BLOCK_ORDER, true);
+	page = alloc_of_test(test, __GFP_ZERO, pageblock_order);
+	KUNIT_EXPECT_GE(test, page_to_pfn(page), page_to_pfn(b->page));
+	KUNIT_EXPECT_LT(test, page_to_pfn(page),
+			page_to_pfn(b->page) + BLOCK_PAGES);
+	KUNIT_EXPECT_TRUE(test, free_block_is(small, 0, pageblock_order));
 }
 
-/* Where there may be something else in lru.next, nothing is written to it. */
-static void folio_zeroed_test_kernel_memory(struct kunit *test)
+/* Nor does the type of a whole pageblock matter. */
+static void prefer_test_other_type(struct kunit *test)
 {
-	struct folio *folio = alloc_folio(test, true, TEST_GFP);
+	struct free_block *dirty = free_block_take(test);
+	struct free_block *b = take_zeroes(test);
+	struct page *page;
 
-	KUNIT_EXPECT_PTR_EQ(test, (void *)folio->lru.next, NULL);
-	KUNIT_EXPECT_FALSE(test, folio_zeroed(folio));
+	pcp_off(b);
+	free_block_set_type(dirty, MIGRATE_UNMOVABLE);
+	free_block_give(dirty, 0, BLOCK_ORDER, false);
+	free_block_give(b, 0, BLOCK_ORDER, true);
+	page = alloc_pages((TEST_GFP & ~__GFP_MOVABLE) | __GFP_ZERO,
+			   pageblock_order);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	test_own(test, page, pageblock_order);
+	KUNIT_EXPECT_GE(test, page_to_pfn(page), page_to_pfn(b->page));
+	KUNIT_EXPECT_LT(test, page_to_pfn(page),
+			page_to_pfn(b->page) + BLOCK_PAGES);
+	KUNIT_EXPECT_TRUE(test, free_block_is(dirty, 0, BLOCK_ORDER));
+	expect_exact_counters(test);
 }
 
-/* Whoever asked for zeroes may have written to them since. */
-static void folio_zeroed_test_gfp_zero(struct kunit *test)
+/* But no pageblock is broken up for the sake of its contents. */
+static void prefer_test_smaller_than_pageblock(struct kunit *test)
 {
-	struct folio *folio = alloc_folio(test, true,
-					  TEST_GFP_USER | __GFP_ZERO);
-
-	KUNIT_EXPECT_FALSE(test, folio_zeroed(folio));
-}
-
-static void folio_zeroed_test_after_list_add(struct kunit *test)
-{
-	struct folio *folio = alloc_folio(test, true, TEST_GFP_USER);
-	LIST_HEAD(list);
-
-	list_add(&folio->lru, &list);
-	KUNIT_EXPECT_FALSE(test, folio_zeroed(folio));
-	list_del(&folio->lru);
-	KUNIT_EXPECT_FALSE(test, folio_zeroed(folio));
-}
-
-static void folio_zeroed_test_all_orders(struct kunit *test)
-{
-	const unsigned int order = *(const unsigned int *)test->param_value;
+	struct free_block *small = free_block_take(test);
 	struct free_block *b = take_zeroes(test);
 	struct page *page;
 
 	pcp_off(b);
 	hide_free_blocks(b, false);
-	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_COMP, order);
-	KUNIT_EXPECT_TRUE(test, folio_zeroed(page_folio(page)));
-	KUNIT_EXPECT_TRUE(test, pages_read_as(page, order, 0));
+	free_block_give(small, 0, 4, false);
+	free_block_give(b, 0, BLOCK_ORDER, true);
+	page = alloc_of_test(test, __GFP_ZERO, 4);
+	KUNIT_EXPECT_PTR_EQ(test, page, small->page);
+	KUNIT_EXPECT_TRUE(test, free_block_is_zeroed(b, 0, BLOCK_ORDER));
+	KUNIT_EXPECT_TRUE(test, pages_read_as(page, 4, 0));
 }
 
-/* Freed without having been asked: the next owner must not inherit it. */
-static void folio_zeroed_test_not_inherited(struct kunit *test)
+/* A zeroed block of a zone that TEST_GFP takes from second. */
+static struct free_block *give_zeroes_of_lower_zone(struct kunit *test)
+{
+	struct free_block *b = free_block_take_for(test, TEST_GFP | GFP_DMA32);
+
+	if (b->zone == free_block_take(test)->zone)
+		kunit_skip(test, "needs free memory above and below 4 GiB");
+	fill_pages(b->page, BLOCK_ORDER, 0);
+	free_block_give(b, 0, BLOCK_ORDER, true);
+
+	return b;
+}
+
+/* The zones of a node are alike, too: the contents decide, if asked for. */
+static void zone_test_by_request(struct kunit *test)
+{
+	struct free_block *b = give_zeroes_of_lower_zone(test);
+
+	KUNIT_EXPECT_PTR_NE(test, page_zone(alloc_of_test(test, 0, BLOCK_ORDER)),
+			    b->zone);
+	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, __GFP_ZERO, BLOCK_ORDER),
+			    b->page);
+}
+
+static void zone_test_preferred_has_zeroes(struct kunit *test)
+{
+	struct free_block *lower = give_zeroes_of_lower_zone(test);
+	struct free_block *b = take_zeroes(test);
+
+	free_block_give(b, 0, BLOCK_ORDER, true);
+	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, __GFP_ZERO, BLOCK_ORDER),
+			    b->page);
+	KUNIT_EXPECT_TRUE(test, free_block_is_zeroed(lower, 0, BLOCK_ORDER));
+}
+
+/* A block that is too small is none. */
+static void zone_test_order(struct kunit *test)
+{
+	struct free_block *b = free_block_take_for(test, TEST_GFP | GFP_DMA32);
+
+	if (b->zone == free_block_take(test)->zone)
+		kunit_skip(test, "needs free memory above and below 4 GiB");
+	fill_pages(b->page, HALF_ORDER, 0);
+	free_block_give(b, 0, HALF_ORDER, true);
+	KUNIT_EXPECT_PTR_NE(test,
+			    page_zone(alloc_of_test(test, __GFP_ZERO,
+						    BLOCK_ORDER)),
+			    b->zone);
+}
+
+static void restore_watermark(void *data)
+{
+	struct free_block *b = data;
+
+	b->zone->_watermark[WMARK_HIGH] = b->high;
+}
+
+/* What a zone keeps for requests that have no choice is not touched. */
+static void zone_test_high_watermark(struct kunit *test)
+{
+	struct free_block *b = give_zeroes_of_lower_zone(test);
+
+	b->high = b->zone->_watermark[WMARK_HIGH];
+	test_at_end(test, restore_watermark, b);
+	b->zone->_watermark[WMARK_HIGH] = zone_managed_pages(b->zone);
+	KUNIT_EXPECT_PTR_NE(test,
+			    page_zone(alloc_of_test(test, __GFP_ZERO,
+						    BLOCK_ORDER)),
+			    b->zone);
+}
+
+/* The flag goes with a block to the list of another type, while it may. */
+static void move_test_not_allowed(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
-	struct page *page;
+	struct free_block_state st;
 
-	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_COMP,
-				BLOCK_ORDER);
-	fill_pages(page, BLOCK_ORDER, 0xa5);
-	test_free(test, page, BLOCK_ORDER);
-	KUNIT_ASSERT_TRUE(test, free_block_grab(b, 0, BLOCK_ORDER));
-	page = free_block_alloc(b, false, TEST_GFP_USER | __GFP_COMP,
-				BLOCK_ORDER);
-	KUNIT_EXPECT_FALSE(test, folio_zeroed(page_folio(page)));
+	free_block_give(b, 0, BLOCK_ORDER, true);
+	page_prezero_allowed = false;
+	free_block_isolate(b, 0, BLOCK_PAGES);
+	free_block_state(b, &st);
+	page_prezero_allowed = true;
+	KUNIT_EXPECT_EQ(test, st.free, BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, st.zeroed, 0);
+	KUNIT_EXPECT_EQ(test, expect_exact_counters(test), 0);
 }
+
+/* Which of the two a per-cpu list hands out depends on the request, too. */
+static void pick_pcp_test_by_request(struct kunit *test)
+{
+	struct free_block *b = take_zeroes(test);
+	struct page *zeroed, *dirty;
+
+	drain_all_pages(b->zone);
+	hide_free_blocks(b, false);
+	/* A refill for zeroes, and a freed page at the head of the list */
+	zeroed = free_block_alloc(b, true, TEST_GFP | __GFP_ZERO, 0);
+	test_free(test, zeroed, 0);
+	dirty = alloc_of_test(test, 0, 0);
+	KUNIT_EXPECT_PTR_EQ(test, dirty, zeroed);
+	test_free(test, dirty, 0);
+	KUNIT_EXPECT_PTR_NE(test, alloc_of_test(test, __GFP_ZERO, 0), dirty);
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/* A huge page that was freed just now does not come before one that is zeroed. */
+static void pick_pcp_test_huge(struct kunit *test)
+{
+	struct free_block *b = take_zeroes(test);
+	struct page *dirty, *page;
+
+	drain_all_pages(b->zone);
+	dirty = alloc_of_test(test, 0, pageblock_order);
+	test_free(test, dirty, pageblock_order);
+	free_block_give(b, 0, BLOCK_ORDER, true);
+	page = alloc_of_test(test, __GFP_ZERO, pageblock_order);
+	KUNIT_EXPECT_GE(test, page_to_pfn(page), page_to_pfn(b->page));
+	KUNIT_EXPECT_LT(test, page_to_pfn(page),
+			page_to_pfn(b->page) + BLOCK_PAGES);
+	/* Any other request does take it. */
+	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, 0, pageblock_order),
+			    dirty);
+}
+#endif
 
 /*
  * Counters and age
@@ -1104,11 +1254,9 @@ static void counters_test_vmstat(struct kunit *test)
 	free_block_give(b, 0, BLOCK_ORDER, true);
 	KUNIT_EXPECT_EQ(test, zone_page_state_snapshot(b->zone, NR_FREE_ZEROED),
 			BLOCK_PAGES);
-	KUNIT_EXPECT_EQ(test, b->zone->free_area[BLOCK_ORDER].nr_zeroed, 1);
 	KUNIT_EXPECT_TRUE(test, free_block_grab(b, 0, BLOCK_ORDER));
 	KUNIT_EXPECT_EQ(test, 0, zone_page_state_snapshot(b->zone,
 							  NR_FREE_ZEROED));
-	KUNIT_EXPECT_EQ(test, b->zone->free_area[BLOCK_ORDER].nr_zeroed, 0);
 }
 
 static void age_test_of_freed_block(struct kunit *test)
@@ -1406,22 +1554,6 @@ static void verify_test_dirty_byte(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pages_read_as(page, BLOCK_ORDER, 0));
 }
 
-/* Nobody is told that it need not be cleared. */
-static void verify_test_dirty_byte_no_hint(struct kunit *test)
-{
-	struct free_block *b = take_zeroes(test);
-	unsigned long failed;
-	struct page *page;
-
-	verify_on(test);
-	dirty_one_byte(test, b);
-	failed = vm_event(PREZERO_VERIFY_FAILED);
-	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_COMP,
-				BLOCK_ORDER);
-	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_VERIFY_FAILED) - failed, 1);
-	KUNIT_EXPECT_FALSE(test, folio_zeroed(page_folio(page)));
-}
-
 static void verify_test_zeroes(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -1431,9 +1563,9 @@ static void verify_test_zeroes(struct kunit *test)
 	verify_on(test);
 	failed = vm_event(PREZERO_VERIFY_FAILED);
 	hit = vm_event(PREZERO_HIT);
-	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_COMP,
+	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_ZERO,
 				BLOCK_ORDER);
-	KUNIT_EXPECT_TRUE(test, folio_zeroed(page_folio(page)));
+	KUNIT_EXPECT_TRUE(test, pages_read_as(page, BLOCK_ORDER, 0));
 	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_HIT) - hit, BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_VERIFY_FAILED) - failed, 0);
 }
@@ -1501,14 +1633,21 @@ static struct kunit_case page_prezero_test_cases[] = {
 	KUNIT_CASE(alloc_test_init_on_alloc),
 	KUNIT_CASE(alloc_bulk_test_of_zeroed),
 	KUNIT_CASE(alloc_bulk_test_of_dirty),
-	KUNIT_CASE(folio_zeroed_test_once),
-	KUNIT_CASE(folio_zeroed_test_counts),
-	KUNIT_CASE(folio_zeroed_test_dirty),
-	KUNIT_CASE(folio_zeroed_test_kernel_memory),
-	KUNIT_CASE(folio_zeroed_test_gfp_zero),
-	KUNIT_CASE(folio_zeroed_test_after_list_add),
-	KUNIT_CASE_PARAM(folio_zeroed_test_all_orders, all_order_gen_params),
-	KUNIT_CASE(folio_zeroed_test_not_inherited),
+	KUNIT_CASE(alloc_test_not_inherited),
+	KUNIT_CASE(pick_test_by_request),
+	KUNIT_CASE(pick_test_other_kind),
+	KUNIT_CASE(prefer_test_larger),
+	KUNIT_CASE(prefer_test_other_type),
+	KUNIT_CASE(prefer_test_smaller_than_pageblock),
+	KUNIT_CASE(zone_test_by_request),
+	KUNIT_CASE(zone_test_preferred_has_zeroes),
+	KUNIT_CASE(zone_test_order),
+	KUNIT_CASE(zone_test_high_watermark),
+	KUNIT_CASE(move_test_not_allowed),
+	KUNIT_CASE(pick_pcp_test_by_request),
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	KUNIT_CASE(pick_pcp_test_huge),
+#endif
 	KUNIT_CASE(counters_test_follow_free_lists),
 	KUNIT_CASE(counters_test_vmstat),
 	KUNIT_CASE(age_test_of_freed_block),
@@ -1525,8 +1664,6 @@ static struct kunit_case page_prezero_test_cases[] = {
 	KUNIT_CASE(disable_test_pages_on_pcp),
 	KUNIT_CASE(restored_test_no_flag_left),
 	KUNIT_CASE_PARAM(verify_test_dirty_byte, dirty_byte_gen_params),
-	KUNIT_CASE_PARAM(verify_test_dirty_byte_no_hint,
-			 dirty_byte_gen_params),
 	KUNIT_CASE(verify_test_zeroes),
 	KUNIT_CASE(verify_test_dirty_block),
 	{}

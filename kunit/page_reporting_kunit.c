@@ -45,8 +45,7 @@ struct client {
 	struct completion go_on;
 	bool other_done;
 	bool other_done_early;
-	/* How long to keep the other waiting, default 40 of the 100 it waits */
-	unsigned int hold_ms;
+	bool write_refused;	/* it may not write any more */
 	int other_ret;
 
 	/* What report() has been given */
@@ -146,7 +145,7 @@ static struct client *zeroing_client(struct kunit *test)
 /* A pass over the node, with what holds for all of them. */
 static int client_pass(struct client *c)
 {
-	int ret = page_reporting_process_node(&c->prdev, c->nid);
+	int ret = page_prezero_scan_node(&c->prdev, c->nid);
 
 	KUNIT_EXPECT_EQ(c->test, c->young, 0);
 	KUNIT_EXPECT_EQ(c->test, c->not_clean, 0);
@@ -157,10 +156,18 @@ static int client_pass(struct client *c)
 	return ret;
 }
 
-static void mark_zeroed(struct page *page, unsigned int order)
+/* Returns whether the client may do so. */
+static bool mark_zeroed(struct scatterlist *sgl, struct page *page,
+			unsigned int order)
 {
+	if (!page_prezero_write_begin(sgl))
+		return false;
+
 	fill_pages(page, order, 0);
-	page_reporting_set_zeroed(page);
+	page_prezero_mark(sgl, page);
+	page_prezero_write_end(sgl);
+
+	return true;
 }
 
 static void watch(struct client *c, unsigned int i, struct free_block *b)
@@ -269,7 +276,7 @@ static int mark_watched(struct client *c, struct scatterlist *sgl,
 
 	for_each_sg(sgl, sg, nents, i) {
 		if (sg_page(sg) == c->watched[0])
-			mark_zeroed(sg_page(sg), get_order(sg->length));
+			mark_zeroed(sgl, sg_page(sg), get_order(sg->length));
 	}
 
 	return 0;
@@ -407,7 +414,7 @@ static int mark_first_and_fail(struct client *c, struct scatterlist *sgl,
 {
 	unsigned int i;
 
-	mark_zeroed(sg_page(sgl), get_order(sgl->length));
+	mark_zeroed(sgl, sg_page(sgl), get_order(sgl->length));
 	for (i = 0; i < min(nents, NR_WATCHED); i++)
 		c->watched[i] = sg_page(&sgl[i]);
 
@@ -565,16 +572,24 @@ static void process_node_test_leaves_half(struct kunit *test)
 	KUNIT_EXPECT_LE(test, c->other_ret, 1);
 }
 
-/* It need not be half if there is but one. */
+/* The only block is taken if a larger one can serve a request instead. */
 static void process_node_test_only_block(struct kunit *test)
 {
 	struct client *c = zeroing_client(test);
+	struct free_block *larger = free_block_take(test);
 	struct free_block *b = free_block_take(test);
 
+	/* A type of which there is nothing else; the zone has enough memory */
 	hide_free_blocks(b, true);
+	free_block_set_type(larger, MIGRATE_RECLAIMABLE);
+	free_block_set_type(b, MIGRATE_RECLAIMABLE);
 	watch(c, 0, b);
 	give_old(b, 0, SMALL_ORDER, false);
 	c->prdev.order = SMALL_ORDER;
+	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
+	KUNIT_EXPECT_EQ(test, c->seen[0], 0);
+
+	give_old(larger, 0, BLOCK_ORDER - 1, true);
 	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
 	KUNIT_EXPECT_GE(test, c->seen[0], 1);
 }
@@ -652,7 +667,7 @@ static void expect_drained(struct kunit *test, unsigned int cpu)
 	unsigned int here = raw_smp_processor_id();
 	struct free_block *b = free_block_take(test);
 	struct page *page;
-	int tries = 10;
+	int tries = 20;
 
 	hide_free_blocks(b, false);
 	drain_all_pages(b->zone);
@@ -666,8 +681,9 @@ static void expect_drained(struct kunit *test, unsigned int cpu)
 	/* Time for the other CPU to become idle */
 	let_age();
 	c->nid = zone_to_nid(b->zone);
-	/* When somebody wants this CPU the lists are left to the next pass */
+	/* They are drained once in a second, and only of CPUs that are idle */
 	do {
+		msleep(200);
 		KUNIT_EXPECT_EQ(test, client_pass(c), 0);
 	} while (!free_block_is(b, 0, BLOCK_ORDER) && --tries);
 	KUNIT_EXPECT_TRUE(test, free_block_is(b, 0, BLOCK_ORDER));
@@ -751,7 +767,7 @@ static int mark_some_fail_some(struct client *c, struct scatterlist *sgl,
 			       unsigned int nents)
 {
 	if (c->calls % 3 == 0)
-		mark_zeroed(sg_page(sgl), get_order(sgl->length));
+		mark_zeroed(sgl, sg_page(sgl), get_order(sgl->length));
 
 	return c->calls % 16 ? 0 : -EIO;
 }
@@ -769,7 +785,7 @@ static void process_node_test_nothing_lost(struct kunit *test)
 	c->report = mark_some_fail_some;
 	for (i = 0; i < 12; i++) {
 		c->prdev.order = BLOCK_ORDER - i % 3;
-		page_reporting_process_node(&c->prdev, c->nid);
+		page_prezero_scan_node(&c->prdev, c->nid);
 	}
 	drain_all_pages(zone);
 	after = zone_page_state_snapshot(zone, NR_FREE_PAGES);
@@ -791,12 +807,15 @@ static int wait_for_other(struct client *c, struct scatterlist *sgl,
 
 	for_each_sg(sgl, sg, nents, i) {
 		if (sg_page(sg) == c->watched[0]) {
-			mark_zeroed(sg_page(sg), get_order(sg->length));
+			mark_zeroed(sgl, sg_page(sg), get_order(sg->length));
 			complete(&c->reporting);
 			wait_for_completion_timeout(&c->go_on, 10 * HZ);
 			/* Time for the other to do what it must not do yet */
-			msleep(c->hold_ms ?: 10);
+			msleep(10);
 			c->other_done_early = READ_ONCE(c->other_done);
+			c->write_refused = !page_prezero_write_begin(sgl);
+			if (!c->write_refused)
+				page_prezero_write_end(sgl);
 		}
 	}
 
@@ -807,7 +826,7 @@ static int pass_thread(void *data)
 {
 	struct client *c = data;
 
-	c->other_ret = page_reporting_process_node(&c->prdev, c->nid);
+	c->other_ret = page_prezero_scan_node(&c->prdev, c->nid);
 	while (!kthread_should_stop())
 		schedule_timeout_interruptible(HZ / 10);
 
@@ -861,53 +880,77 @@ static void unregister_test_in_mid_pass(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, page_prezero_enabled());
 }
 
-static void page_zeroing_sync_test_waits(struct kunit *test)
+/* The memory comes back although the client has not returned. */
+static void page_prezero_recall_test(struct kunit *test)
 {
 	struct client *c = zeroing_client(test);
 	struct free_block *b = watched_block(c, 0);
 
 	start_pass(test, c);
 	KUNIT_EXPECT_FALSE(test, PageBuddy(b->page));
-	complete(&c->go_on);
-	page_zeroing_sync();
-	WRITE_ONCE(c->other_done, true);
-	KUNIT_EXPECT_TRUE(test, free_block_is(b, 0, BLOCK_ORDER));
-
-	kunit_release_action(test, pass_thread_stop, c);
-	KUNIT_EXPECT_FALSE(test, c->other_done_early);
-	/* The pass ends if it comes to its next batch before we are gone */
-	KUNIT_EXPECT_TRUE(test, !c->other_ret || c->other_ret == -EAGAIN);
-}
-
-/* Nothing goes out from a pause on, until it ends. */
-static void page_zeroing_pause_test(struct kunit *test)
-{
-	struct client *c = zeroing_client(test);
-
-	watched_block(c, 0);
-	page_zeroing_pause();
-	KUNIT_EXPECT_EQ(test, client_pass(c), -EAGAIN);
-	KUNIT_EXPECT_EQ(test, c->calls, 0);
-	page_zeroing_resume();
-	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
-	KUNIT_EXPECT_GE(test, c->seen[0], 1);
-}
-
-/* Memory that is just being cleared is free memory. */
-static void page_zeroing_sync_test_gives_up(struct kunit *test)
-{
-	struct client *c = zeroing_client(test);
-
-	watched_block(c, 0);
-	c->hold_ms = 1000;
-	start_pass(test, c);
-	complete(&c->go_on);
-	page_zeroing_sync();
+	KUNIT_EXPECT_TRUE(test, page_prezero_recall(true));
+	KUNIT_EXPECT_TRUE(test, free_block_is_zeroed(b, 0, BLOCK_ORDER));
+	KUNIT_EXPECT_FALSE(test, page_prezero_recall(true));
 	WRITE_ONCE(c->other_done, true);
 
 	kunit_release_action(test, pass_thread_stop, c);
 	KUNIT_EXPECT_TRUE(test, c->other_done_early);
-	KUNIT_EXPECT_EQ(test, c->other_ret, 0);
+	KUNIT_EXPECT_TRUE(test, free_block_is(b, 0, BLOCK_ORDER));
+	KUNIT_EXPECT_EQ(test, c->other_ret, -EAGAIN);
+}
+
+/* A client that is told so late must not write any more. */
+static void page_prezero_write_begin_test_recalled(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+
+	watched_block(c, 0);
+	start_pass(test, c);
+	page_prezero_recall(true);
+	kunit_release_action(test, pass_thread_stop, c);
+	KUNIT_EXPECT_TRUE(test, c->write_refused);
+}
+
+/* Nor is it waited for if it writes just then: it sees it after that. */
+static int recall_while_writing(struct client *c, struct scatterlist *sgl,
+				unsigned int nents)
+{
+	bool any;
+
+	if (!page_prezero_write_begin(sgl))
+		return 0;
+	any = page_prezero_recall(false);
+	page_prezero_write_end(sgl);
+	KUNIT_EXPECT_FALSE(c->test, any);
+	c->write_refused = !page_prezero_write_begin(sgl);
+	if (!c->write_refused)
+		page_prezero_write_end(sgl);
+
+	return 0;
+}
+
+static void page_prezero_recall_test_while_writing(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+
+	watched_block(c, 0);
+	c->report = recall_while_writing;
+	KUNIT_EXPECT_EQ(test, client_pass(c), -EAGAIN);
+	KUNIT_EXPECT_TRUE(test, c->write_refused);
+}
+
+/* Nothing goes out from a pause on, until it ends. */
+static void page_prezero_pause_test(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+
+	watched_block(c, 0);
+	page_prezero_pause();
+	KUNIT_EXPECT_EQ(test, client_pass(c), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, c->calls, 0);
+	page_prezero_resume();
+	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
+	KUNIT_EXPECT_GE(test, c->seen[0], 1);
 }
 
 static void alloc_contig_range_test_of_block_with_client(struct kunit *test)
@@ -919,16 +962,36 @@ static void alloc_contig_range_test_of_block_with_client(struct kunit *test)
 
 	start_pass(test, c);
 	KUNIT_EXPECT_FALSE(test, PageBuddy(b->page));
-	complete(&c->go_on);
 	err = alloc_contig_range(pfn, pfn + BLOCK_PAGES, MIGRATE_MOVABLE,
 				 GFP_KERNEL);
-	WRITE_ONCE(c->other_done, true);
 	KUNIT_EXPECT_EQ(test, err, 0);
 	if (!err)
 		free_contig_range(pfn, BLOCK_PAGES);
 
 	kunit_release_action(test, pass_thread_stop, c);
-	KUNIT_EXPECT_FALSE(test, c->other_done_early);
+}
+
+/* An allocation that would fail has back what is being cleared. */
+static void alloc_test_of_what_client_has(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+	struct free_block *other = free_block_take(test);
+	struct free_block *b = watched_block(c, 0);
+	struct hidden_blocks *hidden;
+	struct page *page;
+
+	/* So that it is not the last one, which would not be taken */
+	give_old(other, 0, BLOCK_ORDER, false);
+	start_pass(test, c);
+	KUNIT_EXPECT_FALSE(test, PageBuddy(b->page));
+	hidden = hide_order(b, BLOCK_ORDER);
+	page = alloc_pages((TEST_GFP | __GFP_RETRY_MAYFAIL) & ~__GFP_NORETRY,
+			   BLOCK_ORDER);
+	KUNIT_EXPECT_NOT_NULL(test, page);
+	if (page)
+		__free_pages(page, BLOCK_ORDER);
+	unhide(test, hidden);
+	kunit_release_action(test, pass_thread_stop, c);
 }
 
 #ifdef CONFIG_MEMORY_FAILURE
@@ -941,15 +1004,36 @@ static void memory_failure_test_of_block_with_client(struct kunit *test)
 
 	start_pass(test, c);
 	KUNIT_EXPECT_FALSE(test, PageBuddy(b->page));
-	complete(&c->go_on);
 	err = memory_failure(pfn, MF_SW_SIMULATED);
-	WRITE_ONCE(c->other_done, true);
 	KUNIT_EXPECT_EQ(test, err, 0);
 	KUNIT_EXPECT_FALSE(test, free_block_is(b, 0, BLOCK_ORDER));
+	KUNIT_EXPECT_FALSE(test, PageBuddy(pfn_to_page(pfn)));
 	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn), 0);
 
 	kunit_release_action(test, pass_thread_stop, c);
-	KUNIT_EXPECT_FALSE(test, c->other_done_early);
+}
+
+/* A bad page in a free block: not written, not handed out, and not seen again. */
+static void process_node_test_hwpoison(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+	struct free_block *b = free_block_take(test);
+	struct page *bad = b->page + 333;
+
+	watch(c, 0, b);
+	SetPageHWPoison(bad);
+	num_poisoned_pages_inc(page_to_pfn(bad));
+	give_old(b, 0, BLOCK_ORDER, false);
+	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
+	KUNIT_EXPECT_EQ(test, c->seen[0], 0);
+	KUNIT_EXPECT_FALSE(test, free_block_is(b, 0, BLOCK_ORDER));
+	KUNIT_EXPECT_TRUE(test, free_block_is(b, BLOCK_PAGES / 2, BLOCK_ORDER - 1));
+	KUNIT_EXPECT_TRUE(test, free_block_is(b, 332, 0));
+	KUNIT_EXPECT_FALSE(test, PageBuddy(bad));
+	KUNIT_EXPECT_EQ(test, page_count(bad), 1);
+	KUNIT_EXPECT_TRUE(test, pages_read_as(bad, 0, 0xa5));
+	KUNIT_EXPECT_EQ(test, unpoison_memory(page_to_pfn(bad)), 0);
+	KUNIT_EXPECT_TRUE(test, free_block_is(b, 0, BLOCK_ORDER));
 }
 
 static void soft_offline_page_test_of_block_with_client(struct kunit *test)
@@ -960,7 +1044,6 @@ static void soft_offline_page_test_of_block_with_client(struct kunit *test)
 
 	start_pass(test, c);
 	KUNIT_EXPECT_FALSE(test, PageBuddy(b->page));
-	complete(&c->go_on);
 	KUNIT_EXPECT_EQ(test, soft_offline_page(pfn, 0), 0);
 	KUNIT_EXPECT_EQ(test, unpoison_memory(pfn), 0);
 
@@ -1068,32 +1151,6 @@ static void plain_client_test_error(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, PageReported(b->page));
 }
 
-/* It may mark what it likes, it is not a client whose marks count. */
-static int mark_plain(struct client *c, struct scatterlist *sgl,
-		      unsigned int nents)
-{
-	struct scatterlist *sg;
-	unsigned int i;
-
-	for_each_sg(sgl, sg, nents, i)
-		page_reporting_set_zeroed(sg_page(sg));
-
-	return tell_done(c, sgl, nents);
-}
-
-static void plain_client_test_marks_nothing(struct kunit *test)
-{
-	struct client *c = client_alloc(test, false);
-	struct free_block *b = block_to_report(c);
-
-	c->report = mark_plain;
-	client_register(c);
-	wait_for_work(c);
-	KUNIT_EXPECT_TRUE(test, free_block_is(b, 0, BLOCK_ORDER));
-	KUNIT_EXPECT_FALSE(test, PageZeroed(b->page));
-	KUNIT_EXPECT_EQ(test, expect_exact_counters(test), 0);
-}
-
 static void no_work(struct work_struct *work)
 {
 }
@@ -1157,18 +1214,20 @@ static struct kunit_case page_reporting_test_cases[] = {
 			 reserve_gen_params),
 	KUNIT_CASE(process_node_test_watermark),
 	KUNIT_CASE(process_node_test_nothing_lost),
-	KUNIT_CASE(page_zeroing_sync_test_waits),
-	KUNIT_CASE(page_zeroing_sync_test_gives_up),
-	KUNIT_CASE(page_zeroing_pause_test),
+	KUNIT_CASE(page_prezero_recall_test),
+	KUNIT_CASE(page_prezero_recall_test_while_writing),
+	KUNIT_CASE(page_prezero_write_begin_test_recalled),
+	KUNIT_CASE(page_prezero_pause_test),
 	KUNIT_CASE(alloc_contig_range_test_of_block_with_client),
 #ifdef CONFIG_MEMORY_FAILURE
 	KUNIT_CASE(memory_failure_test_of_block_with_client),
 	KUNIT_CASE(soft_offline_page_test_of_block_with_client),
+	KUNIT_CASE(process_node_test_hwpoison),
 #endif
 	KUNIT_CASE(alloc_test_during_report),
+	KUNIT_CASE(alloc_test_of_what_client_has),
 	KUNIT_CASE_SLOW(plain_client_test_reported_once),
 	KUNIT_CASE_SLOW(plain_client_test_error),
-	KUNIT_CASE_SLOW(plain_client_test_marks_nothing),
 	KUNIT_CASE(zeroing_client_test_nothing_queued),
 	{}
 };

@@ -160,12 +160,22 @@ static void counters_test_are_numbers(struct kunit *test)
 				    "%s", names[i]);
 }
 
-/* How often must_stop() was asked, and when it says yes */
-static unsigned int asked, stop_at;
+/* How often begin() was called, when it refuses, and how often end() was */
+static unsigned int begun, refuse_at, ended;
 
-static bool stop_when_asked(void)
+static bool begin(struct scatterlist *sgl)
 {
-	return ++asked == stop_at;
+	return ++begun != refuse_at;
+}
+
+static void end(struct scatterlist *sgl)
+{
+	ended++;
+}
+
+static int clear_block(struct page *page)
+{
+	return prezero_clear_block(NULL, page, BLOCK_PAGES, begin, end);
 }
 
 static void free_block(void *page)
@@ -181,8 +191,9 @@ static struct page *dirty_block(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, free_block, page));
 	memset(page_address(page), 0xa5, PAGE_SIZE << BLOCK_ORDER);
-	asked = 0;
-	stop_at = 0;
+	begun = 0;
+	refuse_at = 0;
+	ended = 0;
 
 	return page;
 }
@@ -207,8 +218,7 @@ static void clear_block_test_clears_all(struct kunit *test)
 {
 	struct page *page = dirty_block(test);
 
-	KUNIT_EXPECT_EQ(test, 0, prezero_clear_block(page, BLOCK_PAGES,
-						     stop_when_asked));
+	KUNIT_EXPECT_EQ(test, 0, clear_block(page));
 	KUNIT_EXPECT_EQ(test, zeroed_pages(test, page), BLOCK_PAGES);
 }
 
@@ -216,17 +226,17 @@ static void clear_block_test_asks_per_chunk(struct kunit *test)
 {
 	struct page *page = dirty_block(test);
 
-	prezero_clear_block(page, BLOCK_PAGES, stop_when_asked);
-	KUNIT_EXPECT_EQ(test, asked, BLOCK_PAGES / CHUNK_PAGES);
+	clear_block(page);
+	KUNIT_EXPECT_EQ(test, begun, BLOCK_PAGES / CHUNK_PAGES);
+	KUNIT_EXPECT_EQ(test, ended, BLOCK_PAGES / CHUNK_PAGES);
 }
 
 static void clear_block_test_stops_when_told(struct kunit *test)
 {
 	struct page *page = dirty_block(test);
 
-	stop_at = 3;
-	KUNIT_EXPECT_EQ(test, -EAGAIN, prezero_clear_block(page, BLOCK_PAGES,
-							   stop_when_asked));
+	refuse_at = 3;
+	KUNIT_EXPECT_EQ(test, -EAGAIN, clear_block(page));
 	KUNIT_EXPECT_EQ(test, zeroed_pages(test, page), 2 * CHUNK_PAGES);
 }
 
@@ -234,25 +244,9 @@ static void clear_block_test_asks_before_it_writes(struct kunit *test)
 {
 	struct page *page = dirty_block(test);
 
-	stop_at = 1;
-	KUNIT_EXPECT_EQ(test, -EAGAIN, prezero_clear_block(page, BLOCK_PAGES,
-							   stop_when_asked));
+	refuse_at = 1;
+	KUNIT_EXPECT_EQ(test, -EAGAIN, clear_block(page));
 	KUNIT_EXPECT_EQ(test, zeroed_pages(test, page), 0);
-}
-
-static void clear_block_test_leaves_poisoned_pages(struct kunit *test)
-{
-#ifdef CONFIG_MEMORY_FAILURE
-	struct page *page = dirty_block(test);
-
-	SetPageHWPoison(page + 5);
-	KUNIT_EXPECT_EQ(test, -EHWPOISON,
-			prezero_clear_block(page, BLOCK_PAGES, stop_when_asked));
-	ClearPageHWPoison(page + 5);
-	KUNIT_EXPECT_EQ(test, zeroed_pages(test, page), 5);
-#else
-	kunit_skip(test, "needs CONFIG_MEMORY_FAILURE");
-#endif
 }
 
 static struct kunit_case prezero_module_test_cases[] = {
@@ -264,7 +258,6 @@ static struct kunit_case prezero_module_test_cases[] = {
 	KUNIT_CASE(clear_block_test_asks_per_chunk),
 	KUNIT_CASE(clear_block_test_stops_when_told),
 	KUNIT_CASE(clear_block_test_asks_before_it_writes),
-	KUNIT_CASE(clear_block_test_leaves_poisoned_pages),
 	{}
 };
 

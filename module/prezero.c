@@ -7,10 +7,9 @@
  * policy: when to clear, on which CPUs, which blocks, and when to stop. It is a
  * page reporting client that is handed free blocks and marks those it cleared.
  *
- * One thread of the lowest priority goes over all nodes every interval_ms. It
- * looks up after each PREZERO_CHUNK, gives up the pass as soon as anybody else
- * wants its CPU, and tries again a little later: a block half cleared goes back as
- * it is.
+ * One thread of the lowest priority goes over all nodes every interval_ms. After
+ * each PREZERO_CHUNK it checks whether another task wants its CPU. If so it gives up
+ * the pass, and tries again a little later: a block half cleared goes back as it is.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -110,40 +109,49 @@ VISIBLE_IF_KUNIT bool prezero_must_stop(void)
 EXPORT_SYMBOL_IF_KUNIT(prezero_must_stop);
 
 /**
- * prezero_clear_block - clear a block of pages that nobody else can reach
+ * prezero_clear_block - clear a block of free pages
+ * @sgl: what prezero_report() was given
  * @page: first page of the block
  * @nr_pages: number of pages of PAGE_SIZE in it
- * @must_stop: asked before every PREZERO_CHUNK whether to stop
+ * @begin: called with @sgl before every PREZERO_CHUNK, false to stop
+ * @end: called with @sgl after each
  *
- * A page with a memory error is not written, and nothing after it.
- *
- * Return: 0 when all of the block reads as zeroes, -EAGAIN when told to stop,
- * -EHWPOISON when there is such a page.
+ * Return: 0 when all of the block reads as zeroes, -EAGAIN when told to stop.
  */
-VISIBLE_IF_KUNIT int prezero_clear_block(struct page *page,
+VISIBLE_IF_KUNIT int prezero_clear_block(struct scatterlist *sgl,
+					 struct page *page,
 					 unsigned long nr_pages,
-					 bool (*must_stop)(void))
+					 bool (*begin)(struct scatterlist *sgl),
+					 void (*end)(struct scatterlist *sgl))
 {
-	unsigned long i;
+	unsigned long i, chunk_end;
 
-	for (i = 0; i < nr_pages; i++) {
-		if (!(i % (PREZERO_CHUNK / PAGE_SIZE))) {
-			if (must_stop())
-				return -EAGAIN;
-			/* With idle_only, to be in the way is to stop */
-			if (!READ_ONCE(prezero_idle_only))
-				cond_resched();
-		}
+	for (i = 0; i < nr_pages; ) {
+		if (!begin(sgl))
+			return -EAGAIN;
 
-		if (PageHWPoison(page + i))
-			return -EHWPOISON;
+		chunk_end = min(nr_pages, i + PREZERO_CHUNK / PAGE_SIZE);
+		for (; i < chunk_end; i++)
+			clear_page(page_address(page + i));
 
-		clear_page(page_address(page + i));
+		end(sgl);
 	}
 
 	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(prezero_clear_block);
+
+static bool prezero_begin_chunk(struct scatterlist *sgl)
+{
+	if (prezero_must_stop())
+		return false;
+
+	/* With idle_only, to be in the way is to stop */
+	if (!READ_ONCE(prezero_idle_only))
+		cond_resched();
+
+	return page_prezero_write_begin(sgl);
+}
 
 static int prezero_report(struct page_reporting_dev_info *prdev,
 			  struct scatterlist *sgl, unsigned int nents)
@@ -153,12 +161,14 @@ static int prezero_report(struct page_reporting_dev_info *prdev,
 	int err;
 
 	for_each_sg(sgl, sg, nents, i) {
-		err = prezero_clear_block(sg_page(sg), sg->length >> PAGE_SHIFT,
-					  prezero_must_stop);
-		if (err == -EAGAIN)
-			return err;
-		if (!err)
-			page_reporting_set_zeroed(sg_page(sg));
+		err = prezero_clear_block(sgl, sg_page(sg),
+					  sg->length >> PAGE_SHIFT,
+					  prezero_begin_chunk,
+					  page_prezero_write_end);
+		if (err || !page_prezero_write_begin(sgl))
+			return -EAGAIN;
+		page_prezero_mark(sgl, sg_page(sg));
+		page_prezero_write_end(sgl);
 	}
 
 	return 0;
@@ -201,7 +211,7 @@ static bool prezero_pass(void)
 		prezero_move_to_node(nid);
 		/* Ask before anything is taken off the free lists, too */
 		if (prezero_must_stop() ||
-		    page_reporting_process_node(&prezero_prdev, nid))
+		    page_prezero_scan_node(&prezero_prdev, nid))
 			stopped = true;
 		if (prezero_must_end())
 			break;
@@ -548,7 +558,7 @@ static int __init prezero_init(void)
 {
 	int err = 0;
 
-	if (!page_reporting_process_node || !&mm_kobj) {
+	if (!page_prezero_scan_node || !&mm_kobj) {
 		pr_err("this kernel lacks CONFIG_PAGE_PREZERO: boot one with the PG_zeroed patches\n");
 		return -EOPNOTSUPP;
 	}

@@ -14,19 +14,27 @@
  */
 extern typeof(page_reporting_register) page_reporting_register __weak;
 extern typeof(page_reporting_unregister) page_reporting_unregister __weak;
-extern typeof(page_reporting_process_node) page_reporting_process_node __weak;
+extern typeof(page_prezero_scan_node) page_prezero_scan_node __weak;
+extern typeof(page_prezero_write_begin) page_prezero_write_begin __weak;
+extern typeof(page_prezero_write_end) page_prezero_write_end __weak;
+extern typeof(page_prezero_mark) page_prezero_mark __weak;
 extern typeof(page_prezero_forget) page_prezero_forget __weak;
 extern typeof(page_prezero_set_verify) page_prezero_set_verify __weak;
 extern typeof(page_prezero_in_guest) page_prezero_in_guest __weak;
 extern typeof(mm_kobj) mm_kobj __weak;
 
-/* Memory to clear before looking up whether somebody else wants the CPU */
-#define PREZERO_CHUNK	SZ_64K
+/*
+ * Memory to clear between two looks whether another task wants the CPU, with
+ * preemption disabled: one or two microseconds
+ */
+#define PREZERO_CHUNK	SZ_16K
 
 #if IS_ENABLED(CONFIG_KUNIT)
 bool prezero_must_stop(void);
-int prezero_clear_block(struct page *page, unsigned long nr_pages,
-			bool (*must_stop)(void));
+int prezero_clear_block(struct scatterlist *sgl, struct page *page,
+			unsigned long nr_pages,
+			bool (*begin)(struct scatterlist *sgl),
+			void (*end)(struct scatterlist *sgl));
 #endif
 
 #endif /* _PREZERO_H */

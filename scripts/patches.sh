@@ -38,8 +38,7 @@ if grep -qE '^Subject: \[PATCH\] (fixup|squash|amend)!' "$new"/*.patch; then
 fi
 
 if [ -n "$check" ]; then
-	# patches/next is what is being worked on, on the way into the series.
-	diff -rq -x next "$new" "$out" && exit 0
+	diff -rq "$new" "$out" && exit 0
 	echo "patches: patches/ is not what $tree holds: run 'make patches'" >&2
 	exit 1
 fi

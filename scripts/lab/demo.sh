@@ -7,7 +7,7 @@
 #   N         GiB to map (4); the VM has three times that, and 2 more with hugetlb1g
 #   REPEAT    how often (1); the kernels take turns, the table has medians
 #   ICOUNT    set: counted time instead of wall time
-#   BACKINGS  which memory (thp 4k memfd; hugetlb2m hugetlb1g 4kfrag memfd-qemu)
+#   BACKINGS  which memory (thp 4k memfd; tmpfs hugetlb2m hugetlb1g 4kfrag memfd-qemu)
 #   PIN_BATCH values of that parameter to compare with its default (1 512)
 #   IOMMUFD   set: also through iommufd's version of the container
 #   APPEND    more kernel command line; "init_on_alloc=1" is Debian's default

@@ -26,10 +26,21 @@ start_libvirt() {
 # What libvirt calls each kind of memory
 l2_backing() {
 	case $1 in
-	memfd) echo "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>" ;;
+	memfd | tmpfs) echo "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>" ;;
 	hugetlb2m) echo "<memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages></memoryBacking>" ;;
 	hugetlb1g) echo "<memoryBacking><hugepages><page size='1' unit='GiB'/></hugepages></memoryBacking>" ;;
 	esac
+}
+
+# l2_qemu BACKING MIB: what libvirt has no word for, as in passthrough.xml: a file
+# that QEMU maps at a 2 MiB boundary, instead of libvirt's memfd
+l2_qemu() {
+	[ "$1" = tmpfs ] || return 0
+	printf "<qemu:commandline>"
+	printf "<qemu:arg value='%s'/>" \
+		-object "memory-backend-file,id=shared,size=$2M,mem-path=/run/guest-memory,share=on,align=2M" \
+		-machine memory-backend=shared
+	printf "</qemu:commandline>\n"
 }
 
 # l2_hostdev: the edu device, already with vfio-pci
@@ -46,7 +57,7 @@ define_l2() {
 	device=$(l2_hostdev)
 	[ "${3:-}" != none ] || device=
 	sed -e "s|@MIB@|$2|" -e "s|@BACKING@|$(l2_backing "$1")|" -e "s|@DEVICE@|$device|" \
-		/lab/l2.xml >/tmp/l2.xml
+		-e "s|@QEMU@|$(l2_qemu "$1" "$2")|" /lab/l2.xml >/tmp/l2.xml
 	virsh -q define /tmp/l2.xml
 }
 

@@ -115,10 +115,13 @@ map_row() {
 	vfio-map -g "$GROUP" -d "$EDU" -b "$map_backing" -s "$map_bytes" "$@"
 }
 
-# Make memory be handed out as the backings' names promise.
+# Make memory be handed out as the backings' names promise.  The tmpfs is the one
+# of the administrator's guide.
 setup_thp() {
 	echo always >/sys/kernel/mm/transparent_hugepage/enabled
 	echo advise >/sys/kernel/mm/transparent_hugepage/shmem_enabled
+	mkdir -p /run/guest-memory
+	mount -t tmpfs -o huge=within_size,size=100%,mode=0700 guest-memory /run/guest-memory
 }
 
 # hugetlb_pool BACKING BYTES: make a pool that holds them; with 0, give it back.

@@ -98,10 +98,10 @@ case $mem in
 esac
 
 # The part of the host's memory that the VM will really touch: with sparse memory
-# the kernel's struct pages, and as much again.
+# the kernel's struct pages, and a bit more.
 free_mib=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
 want_mib=$mib
-[ "$reserve" = on ] || want_mib=$((1024 + mib / 32))
+[ "$reserve" = on ] || want_mib=$((512 + mib / 48))
 [ "$want_mib" -lt "$free_mib" ] ||
 	fail "the VM wants $want_mib MiB, this machine has $free_mib free: ask for less (-m), or wait"
 

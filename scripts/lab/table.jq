@@ -15,7 +15,7 @@ def rank: if startswith("unpatched") then 0 elif startswith("prezero off") then 
 	elif startswith("prezero on") then 2 else 3 end;
 
 ["memory", "kernel", "map s", "ns/4K", "faster", "remap s", "faster", "unmap s", "faster", "zeroed %", "runs"],
-(["thp", "4k", "4kfrag", "memfd", "memfd-qemu", "hugetlb2m", "hugetlb1g"] as $order
+(["thp", "4k", "4kfrag", "memfd", "memfd-qemu", "tmpfs", "hugetlb2m", "hugetlb1g"] as $order
 | group_by(.backing) | sort_by(.[0].backing as $b | $order | index($b))[]
 | group_by(variant) | sort_by(.[0] | variant | [rank, .])
 | .[0] as $base

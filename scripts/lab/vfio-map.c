@@ -19,16 +19,23 @@
 #define _GNU_SOURCE
 #include <getopt.h>
 #include <linux/memfd.h>
+#include <sys/resource.h>
 
 #include "profile.h"
 #include "vfio-lab.h"
 
 #define fallthrough	__attribute__((fallthrough))
 
+/* lib.sh mounts a tmpfs there that has huge pages */
+#define TMPFS	"/run/guest-memory"
+
+/* Memory that only one process can have, or a file that others can have, too */
+enum source { ANON, MEMFD, TMPFS_FILE };
+
 struct backing {
 	const char *name;
 	__u64 align;
-	bool memfd;
+	enum source source;
 	int map_flags;
 	int advice;		/* 0 when there is none to give */
 	bool fragmented;	/* touched before, and no two pages adjacent */
@@ -36,14 +43,16 @@ struct backing {
 };
 
 static const struct backing backings[] = {
-	{ "thp",	SZ_2M, false, 0, MADV_HUGEPAGE, false, false },
-	{ "4k",		SZ_2M, false, 0, MADV_NOHUGEPAGE, false, false },
-	{ "4kfrag",	SZ_2M, false, 0, MADV_NOHUGEPAGE, true, false },
-	{ "memfd",	SZ_2M, true,  0, MADV_HUGEPAGE, false, false },
-	/* As QEMU 7.2 places a memfd: with huge pages, but mapped by 4K ones */
-	{ "memfd-qemu",	SZ_2M, true,  0, MADV_HUGEPAGE, false, true },
-	{ "hugetlb2m",	SZ_2M, false, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), 0, false, false },
-	{ "hugetlb1g",	SZ_1G, false, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), 0, false, false },
+	{ "thp",	SZ_2M, ANON, 0, MADV_HUGEPAGE, false, false },
+	{ "4k",		SZ_2M, ANON, 0, MADV_NOHUGEPAGE, false, false },
+	{ "4kfrag",	SZ_2M, ANON, 0, MADV_NOHUGEPAGE, true, false },
+	{ "memfd",	SZ_2M, MEMFD, 0, MADV_HUGEPAGE, false, false },
+	/* As QEMU places a memfd: 6.12 gives it no huge page, advice or not */
+	{ "memfd-qemu",	SZ_2M, MEMFD, 0, MADV_HUGEPAGE, false, true },
+	/* As QEMU places a file that it was given with align=2M */
+	{ "tmpfs",	SZ_2M, TMPFS_FILE, 0, MADV_HUGEPAGE, false, false },
+	{ "hugetlb2m",	SZ_2M, ANON, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), 0, false, false },
+	{ "hugetlb1g",	SZ_1G, ANON, MAP_HUGETLB | (30 << MAP_HUGE_SHIFT), 0, false, false },
 };
 
 static bool read_line(const char *path, char *buf, int len)
@@ -82,13 +91,22 @@ static __u8 *reserve(const struct backing *b, __u64 bytes)
 		mem = reserve_space(bytes + b->align, b->align) + b->align - SZ_4K;
 	else
 		mem = reserve_space(bytes, b->align);
-	if (b->memfd) {
+	switch (b->source) {
+	case ANON:
+		flags |= MAP_PRIVATE | MAP_ANONYMOUS;
+		break;
+	case MEMFD:
 		fd = syscall(SYS_memfd_create, "vfio-map", MFD_CLOEXEC);
 		if (fd < 0 || ftruncate(fd, bytes))
 			errx(1, "memfd_create: %m: the kernel needs CONFIG_MEMFD_CREATE=y");
 		flags |= MAP_SHARED;
-	} else {
-		flags |= MAP_PRIVATE | MAP_ANONYMOUS;
+		break;
+	case TMPFS_FILE:
+		fd = open(TMPFS, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (fd < 0 || ftruncate(fd, bytes))
+			errx(1, TMPFS ": %m: mount a tmpfs there, with huge=within_size");
+		flags |= MAP_SHARED;
+		break;
 	}
 	mem = mmap(mem, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
 	if (mem == MAP_FAILED)
@@ -234,30 +252,39 @@ static __u64 shmem_huge(void)
 	return kib;
 }
 
+/* Page faults so far, those that a map takes among them */
+static long faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
 /* A row must be about the pages it names. */
 static void check_backing(const struct backing *b, __u64 bytes, __u64 huge_before)
 {
-	const char *counter = b->memfd ? "ShmemPmdMapped:" : "AnonHugePages:";
+	const char *counter = b->source == ANON ? "AnonHugePages:" : "ShmemPmdMapped:";
 	__u64 kib;
 
 	if (!b->advice)
 		return;
 	if (!read_counter("/proc/self/smaps_rollup", counter, &kib))
 		errx(1, "no %s in /proc/self/smaps_rollup", counter);
-	if (b->unaligned) {
-		if (kib)
-			errx(1, "%llu KiB of huge pages are mapped as such", kib);
+	if (b->unaligned)
 		kib = shmem_huge() - huge_before;
-	}
-
-	if (b->advice == MADV_NOHUGEPAGE && kib)
-		errx(1, "%llu KiB of huge pages in memory that was to be of 4K pages", kib);
-	if (b->advice == MADV_HUGEPAGE && kib < (bytes >> 10) / 100 * 95)
+	if (b->advice == MADV_NOHUGEPAGE || b->unaligned) {
+		if (kib)
+			errx(1, "%llu KiB of huge pages in memory that was to be of 4K pages",
+			     kib);
+	} else if (kib < (bytes >> 10) / 100 * 95) {
 		errx(1,
 		     "only %llu of %llu KiB are in huge pages: free memory is fragmented, or %s says never",
 		     kib, bytes >> 10,
-		     b->memfd ? "transparent_hugepage/shmem_enabled" :
-				"transparent_hugepage/enabled");
+		     b->source == ANON ? "transparent_hugepage/enabled" :
+		     b->source == MEMFD ? "transparent_hugepage/shmem_enabled" :
+		     "the mount of " TMPFS);
+	}
 }
 
 static __u64 parse_size(const char *s)
@@ -285,7 +312,7 @@ static void usage(void)
 {
 	fputs("vfio-map -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE\n"
 	      "         [-k KERNEL] [-n REPEAT] [-P FILE] [-fux]\n"
-	      "  -b  thp, 4k, 4kfrag, memfd, memfd-qemu, hugetlb2m or hugetlb1g\n"
+	      "  -b  thp, 4k, 4kfrag, memfd, memfd-qemu, tmpfs, hugetlb2m or hugetlb1g\n"
 	      "  -s  how much to map: a multiple of 2M (of 1G for hugetlb1g)\n"
 	      "  -k  the row's \"kernel\" (default: by /proc/vmstat)\n"
 	      "  -n  the row's \"repeat\" (default 1)\n"
@@ -303,6 +330,7 @@ int main(int argc, char **argv)
 	const char *container = "/dev/vfio/vfio";
 	const struct backing *b = NULL;
 	double map_s, remap_s, unmap_s;
+	long map_faults;
 	bool prezero, patched, stale = false, any = false;
 	__u64 bytes = 0, before = 0, after = 0, huge;
 	FILE *profile_to = NULL;
@@ -368,13 +396,14 @@ int main(int argc, char **argv)
 	huge = shmem_huge();
 	if (profile_to)
 		profile_start(&profile);
+	map_faults = faults();
 	map_s = dma_map(&lab, mem, bytes);
+	map_faults = faults() - map_faults;
 	prezero_hits(&after);
 	if (profile_to)
 		profile_stop(&profile, profile_to);
 
-	/* Unaligned, 6.12 makes it of 4K pages, whatever it is asked for. */
-	if (!any && (patched || !b->unaligned))
+	if (!any)
 		check_backing(b, bytes, huge);
 	check_zero(mem, bytes);
 	check_dma(&lab, mem, bytes, repeat);
@@ -400,8 +429,9 @@ int main(int argc, char **argv)
 	       kernel, prezero ? "true" : "false", pin_batch);
 	printf("\"iommufd\":%s,\"backing\":\"%s\",\"bytes\":%llu,",
 	       strcmp(container, "/dev/iommu") ? "false" : "true", b->name, bytes);
-	printf("\"map_s\":%.6f,\"remap_s\":%.6f,\"unmap_s\":%.6f,\"zeroed_pct\":",
-	       map_s, remap_s, unmap_s);
+	printf("\"map_s\":%.6f,\"faults\":%ld,\"remap_s\":%.6f,\"unmap_s\":%.6f,",
+	       map_s, map_faults, remap_s, unmap_s);
+	printf("\"zeroed_pct\":");
 	if (patched) {
 		/* Page tables come zeroed too, so hits can exceed the region. */
 		double pct = 100.0 * (after - before) * SZ_4K / bytes;

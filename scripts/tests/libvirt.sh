@@ -11,7 +11,7 @@ hook=/etc/libvirt/hooks/qemu.d/50-prezero
 # of the first one's.
 mib=2560
 
-# The example, but for what every operator has to change
+# example FILE: the example, but for what every operator has to change
 example() {
 	sed -e "s|<memory unit='GiB'>64<|<memory unit='MiB'>$mib<|" \
 		-e "s|cpuset='0-7'>8<|cpuset='0-1'>2<|" \
@@ -19,8 +19,7 @@ example() {
 		-e "s| cache='none' io='native'||" \
 		-e "s|<serial type='pty'/>|<serial type='pipe'><source path='/run/l2'/></serial>|" \
 		-e "s|<address domain='0x0000' bus='0x41' slot='0x00' function='0x0'/>|$(l2_hostdev | grep -o '<address.*/>')|" \
-		/lab/passthrough.xml >/tmp/example.xml
-	virsh define --validate /tmp/example.xml
+		/lab/passthrough.xml >"$1"
 }
 
 # served MIN MAX: start the example; the share of its memory that was served
@@ -52,6 +51,30 @@ example_device() {
 	grep "/dev/vfio/$GROUP\$" /tmp/fds
 }
 
+# comment ELEMENT: that part of the example's comment
+comment() {
+	sed -n "/<$1>/,/<\/$1>/p" /lab/passthrough.xml
+}
+
+# example_shared FILE: make the example's memory shared, as its comment says
+example_shared() {
+	comment memoryBacking >/tmp/backing
+	comment qemu:commandline | sed "s/size=64G/size=${mib}M/" >/tmp/qemu
+	sed -i -e "s|^<domain |&xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' |" \
+		-e "s|<name>.*<|<name>shared<|" \
+		-e '/^  <vcpu /r /tmp/backing' -e '/^  <\/devices>/r /tmp/qemu' "$1"
+}
+
+# All of the guest's memory is in huge pages, and mapped as such.
+shared_huge() {
+	start_l2 shared || return
+	huge_kib=$(awk '$1 == "ShmemPmdMapped:" { print $2 }' \
+		"/proc/$(cat /run/libvirt/qemu/shared.pid)/smaps_rollup")
+	stop_l2 shared
+	echo "$huge_kib KiB of $mib MiB"
+	[ "$huge_kib" = $((mib << 10)) ]
+}
+
 restart_libvirt() {
 	kill "$(cat /run/libvirtd.pid)"
 	sleep 2
@@ -65,10 +88,14 @@ without_device() {
 setup_thp
 bind_edu
 t "libvirt answers" start_libvirt || finish
-t "the example is a valid domain" example
+example /tmp/example.xml
+t "the example is a valid domain" virsh define --validate /tmp/example.xml
 t "and starts" start_l2 passthrough
 t "with its device" example_device
 t "and stops" stop_l2 passthrough
+example_shared /tmp/example.xml
+t "the example with shared memory is a valid domain" virsh define --validate /tmp/example.xml
+t "and has huge pages" shared_huge
 
 mkdir -p "${hook%/*}"
 install -m 755 /lab/50-prezero "$hook"

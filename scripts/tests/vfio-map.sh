@@ -15,7 +15,7 @@ one() {
 setup_thp
 bind_edu
 before=$(pinned)
-for backing in thp 4k memfd memfd-qemu hugetlb2m; do
+for backing in thp 4k memfd memfd-qemu tmpfs hugetlb2m; do
 	t "$backing" one "$backing"
 	t "$backing, through iommufd" one "$backing" -f
 done

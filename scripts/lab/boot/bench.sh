@@ -10,7 +10,7 @@
 #   MAX       GiB of the largest guest (8); the lab has 4 GiB more
 #   REPEAT    how often each start is measured (3)
 #   SLOPE     how many times more the two sizes that make THP's slope (1)
-#   BACKINGS  which memory (hugetlb1g hugetlb2m thp memfd)
+#   BACKINGS  which memory (hugetlb1g hugetlb2m thp tmpfs; memfd)
 #   ICOUNT    set: counted time instead of wall time, to boot-counted.*
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -18,7 +18,7 @@ top=$(realpath "$here/../../..")
 what=${1:-full}
 max=${MAX:-8} repeat=${REPEAT:-3} slope=${SLOPE:-1}
 # The most contiguous memory first, before memory is fragmented
-backings=${BACKINGS:-hugetlb1g hugetlb2m thp memfd}
+backings=${BACKINGS:-hugetlb1g hugetlb2m thp tmpfs}
 out=$top/build/results/boot
 timing=()
 if [ "$what" = short ]; then

@@ -12,7 +12,7 @@ set yrange [0:*]
 set xrange [0:*]
 set grid
 set key top left
-do for [backing in "thp memfd hugetlb2m hugetlb1g"] {
+do for [backing in "thp tmpfs hugetlb2m hugetlb1g"] {
 	set title backing
 	plot for [i = 3:7] rows using (strcol(1) eq backing ? $2 : NaN):i with linespoints lw 2 pt 7 \
 		title word("x x 'page\\_by\\_page' '6.12' 'leaf' 'leaf+prezero' 'no\\_device'", i)

@@ -6,7 +6,7 @@ include "stats";
 . as $rows
 | (map(.mib) | unique) as $sizes
 | ["memory", "GiB", "one", "stock", "leaf", "prezero", "none"],
-(["thp", "memfd", "hugetlb2m", "hugetlb1g"][] as $b | $sizes[] as $s
+(["thp", "tmpfs", "hugetlb2m", "hugetlb1g"][] as $b | $sizes[] as $s
 | [$b, $s / 1024]
 + [("one", "stock", "leaf", "prezero", "none") as $c
 	| [$rows[] | select(.mib == $s and .config == $c and

@@ -26,7 +26,8 @@ def slope($b; $c): times($b; $c; $lo) as $l | times($b; $c; $hi) as $h
 		else ($l | var) + ($h | var) | sqrt / $gib end),
 	   # Student's, near enough
 	   t: (1.96 + 3.3 / ([$df, 1] | max))} end;
-["thp", "memfd", "hugetlb2m", "hugetlb1g"] as $backings
+(["thp", "tmpfs", "memfd", "hugetlb2m", "hugetlb1g"]
+	| map(select(. as $b | any($rows[]; .backing == $b)))) as $backings
 | ["none", "one", "stock", "leaf", "prezero"] as $configs
 
 # As the published table: the largest guest

@@ -1,0 +1,98 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Memory that was cleared ahead goes to requests for zeroes, and they find it:
+# three maps one right after the other are alike as long as it lasts, and with a
+# part of memory cleared a map of that size is served from that part.
+#
+# usage: part-cleared.sh MIB     each map of the three
+# shellcheck source=scripts/lab/lib.sh
+. /lab/lib.sh
+
+mib=${1:-1024}
+
+# field NAME ROW
+field() {
+	sed "s/.*\"$1\":\([0-9.]*\).*/\1/" "$2"
+}
+
+# Until the next prezero_on, however long a map may take
+no_more() {
+	echo 3600000 >"$PREZERO/interval_ms"
+	sleep 0.3
+}
+
+# map_to BACKING MIB ROW
+map_to() {
+	map_row "$1" "$2M" >"$3" && cat "$3"
+}
+
+# served_to BACKING MIB ROW: map it; at least 95 % was served without clearing
+served_to() {
+	map_to "$@" || return 1
+	served_pct=$(field zeroed_pct "$3")
+	[ "${served_pct%.*}" -ge 95 ]
+}
+
+within_3x() {
+	cat /tmp/map1 "$1"
+	awk -v first="$(field map_s /tmp/map1)" -v this="$(field map_s "$1")" \
+		'BEGIN { print this / first; exit !(this <= first * 3) }'
+}
+
+# Until a second passes in which nothing is cleared
+wait_settled() {
+	settled_last=-1
+	while settled_now=$(free_zeroed) && [ "$settled_now" != "$settled_last" ]; do
+		settled_last=$settled_now
+		sleep 1
+	done
+}
+
+# clear_part PERCENT: clear that much of what is free, but for what each zone has
+# to keep for other requests: sets part_mib
+clear_part() {
+	prezero_off
+	part_free=$(awk '/^MemFree/ { print int($2 / 1024) }' /proc/meminfo)
+	# What holds the rest does not write to it; it is not cleared all the same.
+	hugetlb_pool hugetlb2m $((part_free * (100 - $1) / 100 / 2 * 2 << 20))
+	prezero_on
+	wait_settled
+	no_more
+	hugetlb_pool hugetlb2m 0
+	part_mib=$(($(free_zeroed) / 256))
+	echo "# $part_mib of $part_free MiB cleared"
+}
+
+setup_thp
+bind_edu
+load_prezero || die "nothing to test"
+echo 3 >/proc/sys/vm/drop_caches
+for backing in thp memfd 4k; do
+	prezero_off
+	prezero_on
+	wait_cleared
+	no_more
+	for n in 1 2 3; do
+		# What was freed in 4K pages is not in whole pageblocks again
+		# before the per-cpu lists are drained, and smaller blocks come
+		# first, whatever they hold.
+		if [ "$backing" = 4k ] && [ $n -gt 1 ]; then
+			t "$backing: map $n of 3" map_to 4k "$mib" /tmp/map$n
+			continue
+		fi
+		t "$backing: map $n of 3 is served" served_to $backing "$mib" /tmp/map$n
+	done
+	t "$backing: the second within 3x of the first" within_3x /tmp/map2
+	t "$backing: the third within 3x of the first" within_3x /tmp/map3
+done
+for percent in 25 50 75; do
+	for backing in thp memfd 4k; do
+		clear_part $percent
+		t "$backing: with $percent % cleared, a map of 97 % of that is served" \
+			served_to $backing $((part_mib * 97 / 100 / 2 * 2)) /tmp/part
+	done
+done
+t "nothing was given to a request that did not ask for zeroes" sh -c "
+	cat $PREZERO/pages_unasked $PREZERO/pages_hit
+	[ \$(cat $PREZERO/pages_unasked) -le \$((\$(cat $PREZERO/pages_hit) / 100)) ]"
+finish
