@@ -22,6 +22,7 @@
 
 #include "mm/internal.h"
 #include "mm/page_prezero.h"
+#include "mm/shuffle.h"
 
 #include "free_blocks.h"
 
@@ -905,12 +906,26 @@ static void alloc_test_no_trace_of_merging(struct kunit *test)
 	expect_no_trace(test, page, BLOCK_ORDER);
 }
 
+static struct page *alloc_of_test(struct kunit *test, gfp_t gfp,
+				  unsigned int order)
+{
+	struct page *page = alloc_pages(TEST_GFP | gfp, order);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	test_own(test, page, order);
+
+	return page;
+}
+
 static void init_on_alloc_off(void *unused)
 {
 	static_branch_disable(&init_on_alloc);
 }
 
-/* Served like __GFP_ZERO, and memory for users need not be cleared again. */
+/*
+ * That init_on_alloc has memory cleared is no request for zeroes. Memory for users
+ * need not be cleared again.
+ */
 static void alloc_test_init_on_alloc(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -920,8 +935,12 @@ static void alloc_test_init_on_alloc(struct kunit *test)
 
 	static_branch_enable(&init_on_alloc);
 	test_at_end(test, init_on_alloc_off, NULL);
+	free_block_give(b, 0, BLOCK_ORDER, true);
+	KUNIT_EXPECT_PTR_NE(test, alloc_of_test(test, 0, BLOCK_ORDER), b->page);
+	KUNIT_ASSERT_TRUE(test, free_block_grab(b, 0, BLOCK_ORDER));
+
 	hit = vm_event(PREZERO_HIT);
-	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_COMP,
+	page = free_block_alloc(b, true, TEST_GFP_USER | __GFP_COMP | __GFP_ZERO,
 				BLOCK_ORDER);
 	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_HIT) - hit, BLOCK_PAGES);
 	KUNIT_EXPECT_TRUE(test, pages_read_as(page, BLOCK_ORDER, 0));
@@ -999,17 +1018,6 @@ static void alloc_test_not_inherited(struct kunit *test)
 /*
  * Which block a request gets
  */
-static struct page *alloc_of_test(struct kunit *test, gfp_t gfp,
-				  unsigned int order)
-{
-	struct page *page = alloc_pages(TEST_GFP | gfp, order);
-
-	KUNIT_ASSERT_NOT_NULL(test, page);
-	test_own(test, page, order);
-
-	return page;
-}
-
 /* There are others that are free, so none needs to take what it has no use for. */
 static void pick_test_by_request(struct kunit *test)
 {
@@ -1097,53 +1105,72 @@ static void prefer_test_smaller_than_pageblock(struct kunit *test)
 }
 
 /* A zeroed block of a zone that TEST_GFP takes from second. */
-static struct free_block *give_zeroes_of_lower_zone(struct kunit *test)
+static struct free_block *give_zeroes_of_lower_zone(struct kunit *test,
+						    unsigned int order)
 {
 	struct free_block *b = free_block_take_for(test, TEST_GFP | GFP_DMA32);
 
 	if (b->zone == free_block_take(test)->zone)
 		kunit_skip(test, "needs free memory above and below 4 GiB");
-	fill_pages(b->page, BLOCK_ORDER, 0);
-	free_block_give(b, 0, BLOCK_ORDER, true);
+	fill_pages(b->page, order, 0);
+	free_block_give(b, 0, order, true);
 
 	return b;
 }
 
-/* The zones of a node are alike, too: the contents decide, if asked for. */
+static struct zone *zone_of_alloc(struct kunit *test, gfp_t gfp,
+				  unsigned int order)
+{
+	return page_zone(alloc_of_test(test, gfp, order));
+}
+
+/* To user memory a zone of the node is as good as another: the contents decide. */
 static void zone_test_by_request(struct kunit *test)
 {
-	struct free_block *b = give_zeroes_of_lower_zone(test);
+	struct free_block *b = give_zeroes_of_lower_zone(test, BLOCK_ORDER);
 
-	KUNIT_EXPECT_PTR_NE(test, page_zone(alloc_of_test(test, 0, BLOCK_ORDER)),
+	KUNIT_EXPECT_PTR_NE(test, zone_of_alloc(test, __GFP_HIGHMEM, 0), b->zone);
+	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, __GFP_HIGHMEM | __GFP_ZERO,
+						BLOCK_ORDER), b->page);
+}
+
+/* The kernel's own memory does not use up what others have to have. */
+static void zone_test_kernel_memory(struct kunit *test)
+{
+	struct free_block *b = give_zeroes_of_lower_zone(test, BLOCK_ORDER);
+
+	KUNIT_EXPECT_PTR_NE(test, zone_of_alloc(test, __GFP_ZERO, BLOCK_ORDER),
 			    b->zone);
-	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, __GFP_ZERO, BLOCK_ORDER),
-			    b->page);
 }
 
 static void zone_test_preferred_has_zeroes(struct kunit *test)
 {
-	struct free_block *lower = give_zeroes_of_lower_zone(test);
+	struct free_block *lower = give_zeroes_of_lower_zone(test, BLOCK_ORDER);
 	struct free_block *b = take_zeroes(test);
 
 	free_block_give(b, 0, BLOCK_ORDER, true);
-	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, __GFP_ZERO, BLOCK_ORDER),
-			    b->page);
+	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, __GFP_HIGHMEM | __GFP_ZERO,
+						BLOCK_ORDER), b->page);
 	KUNIT_EXPECT_TRUE(test, free_block_is_zeroed(lower, 0, BLOCK_ORDER));
 }
 
 /* A block that is too small is none. */
 static void zone_test_order(struct kunit *test)
 {
-	struct free_block *b = free_block_take_for(test, TEST_GFP | GFP_DMA32);
+	struct free_block *b = give_zeroes_of_lower_zone(test, HALF_ORDER);
 
-	if (b->zone == free_block_take(test)->zone)
-		kunit_skip(test, "needs free memory above and below 4 GiB");
-	fill_pages(b->page, HALF_ORDER, 0);
-	free_block_give(b, 0, HALF_ORDER, true);
-	KUNIT_EXPECT_PTR_NE(test,
-			    page_zone(alloc_of_test(test, __GFP_ZERO,
-						    BLOCK_ORDER)),
-			    b->zone);
+	KUNIT_EXPECT_PTR_NE(test, zone_of_alloc(test, __GFP_HIGHMEM | __GFP_ZERO,
+						BLOCK_ORDER), b->zone);
+}
+
+/* Nor is one that is a part of a pageblock, if small ones are wanted. */
+static void zone_test_part_of_pageblock(struct kunit *test)
+{
+	struct free_block *b = give_zeroes_of_lower_zone(test,
+							 pageblock_order - 1);
+
+	KUNIT_EXPECT_PTR_NE(test, zone_of_alloc(test, __GFP_HIGHMEM | __GFP_ZERO,
+						0), b->zone);
 }
 
 static void restore_watermark(void *data)
@@ -1156,16 +1183,42 @@ static void restore_watermark(void *data)
 /* What a zone keeps for requests that have no choice is not touched. */
 static void zone_test_high_watermark(struct kunit *test)
 {
-	struct free_block *b = give_zeroes_of_lower_zone(test);
+	struct free_block *b = give_zeroes_of_lower_zone(test, BLOCK_ORDER);
 
 	b->high = b->zone->_watermark[WMARK_HIGH];
 	test_at_end(test, restore_watermark, b);
 	b->zone->_watermark[WMARK_HIGH] = zone_managed_pages(b->zone);
-	KUNIT_EXPECT_PTR_NE(test,
-			    page_zone(alloc_of_test(test, __GFP_ZERO,
-						    BLOCK_ORDER)),
-			    b->zone);
+	KUNIT_EXPECT_PTR_NE(test, zone_of_alloc(test, __GFP_HIGHMEM | __GFP_ZERO,
+						BLOCK_ORDER), b->zone);
 }
+
+#if defined(CONFIG_SHUFFLE_PAGE_ALLOCATOR) && defined(CONFIG_MEMORY_HOTPLUG)
+/* Memory that comes online has the free lists shuffled. */
+static void shuffle_test_keeps_lists_apart(struct kunit *test)
+{
+	struct free_block *b = take_zeroes(test);
+	struct free_area *area = &b->zone->free_area[BLOCK_ORDER];
+	unsigned int zeroed = 0, misplaced = 0;
+	struct page *page;
+
+	free_block_give(b, 0, BLOCK_ORDER, true);
+	__shuffle_zone(b->zone);
+
+	spin_lock_irq(&b->zone->lock);
+	list_for_each_entry(page, free_list_of(area, MIGRATE_MOVABLE, true),
+			    buddy_list) {
+		zeroed++;
+		misplaced += !PageZeroed(page);
+	}
+	list_for_each_entry(page, free_list_of(area, MIGRATE_MOVABLE, false),
+			    buddy_list)
+		misplaced += PageZeroed(page);
+	spin_unlock_irq(&b->zone->lock);
+
+	KUNIT_EXPECT_GE(test, zeroed, 1);
+	KUNIT_EXPECT_EQ(test, misplaced, 0);
+}
+#endif
 
 /* The flag goes with a block to the list of another type, while it may. */
 static void move_test_not_allowed(struct kunit *test)
@@ -1640,9 +1693,14 @@ static struct kunit_case page_prezero_test_cases[] = {
 	KUNIT_CASE(prefer_test_other_type),
 	KUNIT_CASE(prefer_test_smaller_than_pageblock),
 	KUNIT_CASE(zone_test_by_request),
+	KUNIT_CASE(zone_test_kernel_memory),
 	KUNIT_CASE(zone_test_preferred_has_zeroes),
 	KUNIT_CASE(zone_test_order),
+	KUNIT_CASE(zone_test_part_of_pageblock),
 	KUNIT_CASE(zone_test_high_watermark),
+#if defined(CONFIG_SHUFFLE_PAGE_ALLOCATOR) && defined(CONFIG_MEMORY_HOTPLUG)
+	KUNIT_CASE(shuffle_test_keeps_lists_apart),
+#endif
 	KUNIT_CASE(move_test_not_allowed),
 	KUNIT_CASE(pick_pcp_test_by_request),
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE

@@ -811,7 +811,7 @@ static int wait_for_other(struct client *c, struct scatterlist *sgl,
 			complete(&c->reporting);
 			wait_for_completion_timeout(&c->go_on, 10 * HZ);
 			/* Time for the other to do what it must not do yet */
-			msleep(10);
+			msleep(20);
 			c->other_done_early = READ_ONCE(c->other_done);
 			c->write_refused = !page_prezero_write_begin(sgl);
 			if (!c->write_refused)

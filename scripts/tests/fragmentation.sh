@@ -1,0 +1,79 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Clearing memory ahead, and the choice of blocks that goes with it, do not
+# fragment memory: the same mixed load without and with prezero leaves as much of
+# free memory in whole pageblocks, and as many huge pages are had from it.
+#
+# Prints for each the free blocks by order, the share of free memory in pageblocks
+# and the share of huge page faults that got one.
+# shellcheck source=scripts/lab/lib.sh
+. /lab/lib.sh
+
+files=/tmp/files
+
+# What stays, in unmovable and movable pageblocks, is spread over all that comes
+# and goes: pinned memory, page cache, inodes.
+round() {
+	mkdir -p "$files/$1"
+	for n in $(seq 20); do
+		dd if=/dev/zero of="$files/$1/big$n" bs=1M count=4 2>/dev/null || return 1
+	done
+	for n in $(seq 2000); do
+		: >"$files/$1/small$n"
+	done
+	map_row 4k 64M >/dev/null && map_row thp 128M -x >/dev/null || return 1
+	rm "$files/$1"/big*[1-9] "$files/$1"/small*[1-9]
+}
+
+load() {
+	for r in $(seq 8); do
+		round "$r" || return 1
+	done
+}
+
+blocks() {
+	awk '{ for (i = 5; i <= NF; i++) n[i - 5] += $i; nr = NF - 5 }
+		END { for (i = 0; i <= nr; i++) printf " %d", n[i]; print "" }' /proc/buddyinfo
+}
+
+# Sets pageblocks_pct and huge_pct
+measure() {
+	echo 3 >/proc/sys/vm/drop_caches
+	# What is on per-cpu lists is free, too.
+	sleep 3
+	pageblocks_pct=$(awk '{ pages = 1; for (i = 5; i <= NF; i++) { n += $i * pages; if (i >= 14) big += $i * pages; pages *= 2 } }
+		END { printf "%d", big * 100 / n }' /proc/buddyinfo)
+	measure_blocks=$(blocks)
+	measure_mib=$(awk '/^MemFree/ { print int($2 / 1024 * 0.95 / 2) * 2 }' /proc/meminfo)
+	measure_alloc=$(vmstat thp_fault_alloc)
+	measure_fallback=$(vmstat thp_fault_fallback)
+	map_row thp "${measure_mib}M" -x >/dev/null || return 1
+	measure_alloc=$(($(vmstat thp_fault_alloc) - measure_alloc))
+	measure_fallback=$(($(vmstat thp_fault_fallback) - measure_fallback))
+	huge_pct=$((measure_alloc * 100 / (measure_alloc + measure_fallback)))
+	echo "# prezero $1: free blocks by order:$measure_blocks"
+	echo "# prezero $1: $pageblocks_pct % of free memory in pageblocks, $huge_pct % of $((measure_alloc + measure_fallback)) huge faults got one"
+}
+
+setup_thp
+# What a fault gets is what is free: no compaction meanwhile
+echo never >/sys/kernel/mm/transparent_hugepage/defrag
+bind_edu
+load_prezero || die "nothing to test"
+prezero_off
+t "the load without prezero" load
+measure off || die "nothing to compare with"
+off_pageblocks=$pageblocks_pct off_huge=$huge_pct
+rm -r "$files"
+echo 3 >/proc/sys/vm/drop_caches
+echo 1 >/proc/sys/vm/compact_memory
+prezero_on
+wait_cleared
+t "the load with prezero" load
+measure on || die "nothing to compare"
+t "no less of free memory is in pageblocks" test "$pageblocks_pct" -ge $((off_pageblocks - 2))
+t "and no fewer huge pages are had from it" test "$huge_pct" -ge $((off_huge - 2))
+t "zeroes went to requests for them" sh -c "
+	cat $PREZERO/pages_unasked $PREZERO/pages_hit
+	[ \$(cat $PREZERO/pages_unasked) -lt \$(cat $PREZERO/pages_hit) ]"
+finish
