@@ -54,7 +54,7 @@ kernel-stock: source ## build the same kernel without the series: build/stock
 kernel-debug: source ## build the patched kernel with KASAN, lockdep and the like: build/debug
 	@scripts/kbuild.sh debug linux scripts/lab/lab.config scripts/lab/debug.config Kconfig.fragment
 
-# For build/lab the kernel is made first; anybody else's has to be there.
+# For build/lab the kernel is made first; any other has to be there.
 .PHONY: module
 module: $(if $(filter build/lab,$(KDIR)),kernel) ## build module/prezero.ko (KDIR=kernel to build for, default build/lab)
 	@$(MAKE) --no-print-directory -C $(abspath $(KDIR)) M=$(CURDIR)/module modules

@@ -37,7 +37,7 @@ void test_stay_on_cpu(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, err, 0);
 }
 
-/* Nobody's memory is poisoned for KASAN: look and write all the same. */
+/* Memory without an owner is poisoned for KASAN: look and write all the same. */
 void fill_pages(struct page *page, unsigned int order, u8 byte)
 {
 	kasan_disable_current();
@@ -360,11 +360,11 @@ struct page *free_block_alloc(struct free_block *b, bool zeroed, gfp_t gfp,
 		if (page == b->page)
 			return page;
 
-		/* Somebody else was faster, or it was on a per-cpu list */
+		/* Another task was faster, or it was on a per-cpu list */
 		if (!free_block_grab(b, 0, BLOCK_ORDER))
 			break;
 	}
-	KUNIT_FAIL_AND_ABORT(test, "somebody else allocates from zone %s all the time",
+	KUNIT_FAIL_AND_ABORT(test, "other tasks allocate from zone %s all the time",
 			     b->zone->name);
 
 	return NULL;

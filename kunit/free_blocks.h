@@ -67,7 +67,7 @@ struct free_block {
 	unsigned long high;
 };
 
-/* Cleared pages, or such with a pattern in them; whoever owns the pages */
+/* Cleared pages, or such with a pattern in them; owned by the test or not */
 void fill_pages(struct page *page, unsigned int order, u8 byte);
 bool pages_read_as(struct page *page, unsigned int order, u8 byte);
 

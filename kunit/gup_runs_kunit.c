@@ -483,7 +483,7 @@ static void runs_test_zero_page(struct kunit *test)
 	l->pages[3] = ZERO_PAGE(0);
 	l->pages[4] = ZERO_PAGE(0);
 
-	/* It is only for those who can never write */
+	/* It is only for callers that can never write */
 	file = anon_inode_getfile("gup_runs", &layout_fops, l, O_RDONLY);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	l->addr = test_reserve(test, SZ_1M, 0);
@@ -592,7 +592,7 @@ static void runs_test_random(struct kunit *test)
 }
 
 /*
- * Someone waits for the mmap_lock
+ * Another task waits for the mmap_lock
  */
 
 struct waiter {

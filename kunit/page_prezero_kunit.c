@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What becomes of PG_zeroed in the page allocator: where it is kept, where it
- * has to be dropped, and what those who allocate such memory are told.
+ * has to be dropped, and what is handed out.
  *
  * The tests work on blocks of MAX_PAGE_ORDER of the running kernel's own free
  * memory, see free_blocks.h, through the functions that a page reporting client
@@ -129,7 +129,7 @@ static void return_test_not_zeroed_is_not_flagged(struct kunit *test)
 	expect_free_not_zeroed(test, b);
 }
 
-/* What anybody may have left in page->private says nothing. */
+/* What an owner may have left in page->private says nothing. */
 static void return_test_other_private(struct kunit *test)
 {
 	struct free_block *b = free_block_take(test);
@@ -484,7 +484,7 @@ static void alloc_contig_range_test_drops_flag(struct kunit *test)
 
 /*
  * What was isolated carries its order in page->private, which must not pass for
- * "reads as zeroes", whoever gets all of it as one page.
+ * "reads as zeroes", if one request gets all of it as one page.
  */
 static void alloc_contig_range_test_compound(struct kunit *test)
 {
@@ -709,7 +709,7 @@ static struct page *pcp_refill(struct kunit *test, struct free_block *b,
 		if (zeroed_on_pcp(b, page, order))
 			return page;
 
-		/* Somebody else took or drained them: all of it again */
+		/* Another task took or drained them: all of it again */
 		test_free(test, page, order);
 		drain_all_pages(b->zone);
 		if (!free_block_grab(b, 0, BLOCK_ORDER))

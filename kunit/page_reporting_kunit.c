@@ -245,7 +245,7 @@ static void register_test_second_client(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, page_reporting_register(&second->prdev), -EBUSY);
 	KUNIT_EXPECT_EQ(test, page_reporting_register(&plain->prdev), -EBUSY);
 	KUNIT_EXPECT_EQ(test, page_reporting_register(&first->prdev), -EBUSY);
-	/* Who has not got in cannot throw out who has */
+	/* A client that was refused cannot unregister the one that was not */
 	page_reporting_unregister(&second->prdev);
 	KUNIT_EXPECT_EQ(test, client_pass(first), 0);
 	KUNIT_EXPECT_GT(test, first->calls, 0);
@@ -296,7 +296,7 @@ static void unregister_test_no_flag_left(struct kunit *test)
 }
 
 /*
- * Who may ask for a pass, and for which
+ * Which client may ask for a pass, and for which
  */
 static void process_node_test_not_registered(struct kunit *test)
 {
@@ -553,7 +553,7 @@ static int count_left(struct client *c, struct scatterlist *sgl,
 	return 0;
 }
 
-/* Those who want one of this order now still find some. */
+/* Requests of this order still find some. */
 static void process_node_test_leaves_half(struct kunit *test)
 {
 	struct client *c = zeroing_client(test);
@@ -797,7 +797,7 @@ static void process_node_test_nothing_lost(struct kunit *test)
 }
 
 /*
- * Others who come while pages are with the client
+ * Other users of memory, while pages are with the client
  */
 static int wait_for_other(struct client *c, struct scatterlist *sgl,
 			  unsigned int nents)

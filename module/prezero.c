@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * prezero: clears free memory while nobody else wants the CPU
+ * prezero: clears free memory while no other task wants the CPU
  *
  * The kernel keeps track of which free blocks read as zeroes and skips the
  * clearing when they are allocated (mm/page_prezero.h). This module is the
@@ -88,7 +88,7 @@ static bool prezero_must_end(void)
 }
 
 /**
- * prezero_must_stop - does somebody else want what the pass needs?
+ * prezero_must_stop - does another task want what the pass needs?
  *
  * Return: true when clearing has to stop now: to end or to freeze the thread,
  * because it got to an isolated CPU, or, with idle_only, because there is
@@ -500,7 +500,7 @@ static ssize_t pages_unasked_show(struct kobject *kobj,
 	taken = events[PREZERO_TAKEN];
 	kfree(events);
 
-	/* Whoever clears for himself is counted when he finds he need not */
+	/* They are counted one after the other: hits may be ahead for a moment */
 	return sysfs_emit(buf, "%lu\n", taken > hit ? taken - hit : 0);
 }
 PREZERO_ATTR_RO(pages_unasked);
@@ -602,7 +602,7 @@ module_init(prezero_init);
 
 static void __exit prezero_exit(void)
 {
-	/* Waits for those who are in a file: after it nobody can start again */
+	/* Waits for open files to be done: prezero cannot be started again after it */
 	sysfs_remove_groups(prezero_kobj, prezero_groups);
 	kobject_del(prezero_kobj);
 	kobject_put(prezero_kobj);

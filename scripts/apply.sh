@@ -32,7 +32,7 @@ version=$(sed -nE 's/^(VERSION|PATCHLEVEL) = ([0-9]+)$/\2/p' "$dir/Makefile" 2>/
 grep -q '^	page->private = 0;$' "$dir/mm/page_alloc.c" 2>/dev/null ||
 	refuse "in $dir free_pages_prepare() does not make page->private 0: take a newer 6.12.y, 6.12.117 has it"
 
-# A tree unpacked inside somebody's repository is not a git tree.
+# A tree unpacked inside another repository is not a git tree.
 is_git=
 [ "$(git -C "$dir" rev-parse --show-toplevel 2>/dev/null)" != "$dir" ] || is_git=1
 if [ -n "$is_git" ]; then

@@ -34,7 +34,7 @@ part "setup" m setup
 part "source" m source
 part "style" m style
 part "libvirt hook" scripts/tests/hook-test.sh
-part "apply to somebody's tree" scripts/tests/apply-test.sh
+part "apply to a tree" scripts/tests/apply-test.sh
 part "each patch" scripts/each.sh
 if part "kernel" m kernel && part "module" m module-lab; then
 	part "module is clean" scripts/module-check.sh

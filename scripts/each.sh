@@ -95,7 +95,7 @@ for commit in $(git -C $linux rev-list --reverse base..series); do
 	t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build_patch "$commit"
 done
 t "no new message from gcc W=1, kernel-doc or sparse" no_new_messages
-# As it is for those who do not want the feature
+# As it is without the feature
 t "builds without CONFIG_PAGE_PREZERO" build_without
 t "compiles for arm64" build_arm64
 finish

@@ -3,9 +3,9 @@
 # What source.sh and patches.sh share: git without the user's settings, the
 # series as files, and what of it a tree holds.
 
-# Nobody's aliases, diff algorithm or signature key get into the patches.
+# The user's aliases, diff algorithm and signature key stay out of the patches.
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
-# Whoever runs this may not be who checked the project out.
+# The tree may belong to another user than the one that runs this.
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 
 # A rebase, am or merge is under way.

@@ -38,7 +38,7 @@ if grep -qE '^Subject: \[PATCH\] (fixup|squash|amend)!' "$new"/*.patch; then
 fi
 
 if [ -n "$check" ]; then
-	diff -rq "$new" "$out" && exit 0
+	diff -rq -x cover-letters "$new" "$out" && exit 0
 	echo "patches: patches/ is not what $tree holds: run 'make patches'" >&2
 	exit 1
 fi

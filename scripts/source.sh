@@ -21,7 +21,7 @@ say() {
 	echo "source: $*" >&2
 }
 
-# git wants somebody to be the committer; the patches' authors stay.
+# git wants a committer; the patches' authors stay.
 export GIT_AUTHOR_NAME="Linux 6.12" GIT_AUTHOR_EMAIL=base@localhost
 export GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL
 
@@ -93,7 +93,7 @@ fi
 	exit 0
 }
 
-# From here on the tree is somebody's workplace.
+# From here on the tree may hold commits of its own.
 if busy $tree; then
 	say "$tree is in the middle of a rebase or am: finish it first"
 	exit 1
@@ -103,7 +103,7 @@ was_head=$(git -C $tree config prezero.head || true)
 was_patches=$(git -C $tree config prezero.patches || true)
 is_patches=$(patches_id patches)
 
-# Same patches by content, whoever made the commits?
+# Same patches by content, whatever the commits are?
 if [ "$head" != "$was_head" ] || [ "$is_patches" != "$was_patches" ]; then
 	now=$(mktemp -d)
 	trap 'rm -rf "$now"' EXIT

@@ -57,8 +57,8 @@ done
 for f in $(matching '^(module|kunit)/.*\.[ch]$'); do
 	t "checkpatch $f" checkpatch --file "$PWD/$f"
 done
-# User space: there is no readl() to ask for instead of volatile, and nobody
-# defines attributes' names.
+# User space: there is no readl() to ask for instead of volatile, and
+# nothing defines attributes' names.
 for f in $(matching '^scripts/.*\.[ch]$'); do
 	t "checkpatch $f" checkpatch --no-tree --ignore VOLATILE,PREFER_DEFINED_ATTRIBUTE_MACRO --file "$PWD/$f"
 done

@@ -39,7 +39,7 @@ iso() {
 		--locales= --fonts= --themes= "$tmp/iso"
 }
 
-# As root, or as anybody: mmdebstrap finds a way to unpack it, and fakeroot lets
+# As root, or as any user: mmdebstrap finds a way to unpack it, and fakeroot lets
 # the files have their owners.
 disk() {
 	local as=()

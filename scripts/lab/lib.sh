@@ -65,7 +65,7 @@ vmstat() {
 	awk -v k="$1" '$1 == k { print $2; found = 1 } END { exit !found }' /proc/vmstat
 }
 
-# Pages pinned by anybody
+# Pages pinned by all programs
 pinned() {
 	echo 1 >/proc/sys/vm/stat_refresh
 	echo $(($(vmstat nr_foll_pin_acquired) - $(vmstat nr_foll_pin_released)))

@@ -12,7 +12,7 @@
  *   VmLck in /proc/self/status.
  *
  * One test per call. What differs from what it should be goes to stdout, and
- * makes the exit status 1. Nobody else may pin pages meanwhile.
+ * makes the exit status 1. No other program may pin pages meanwhile.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -43,7 +43,7 @@ static const char *group1, *bdf, *group2, *bdf2, *group3, *bdf3;
  */
 
 /**
- * struct pins - what anybody has pinned since the machine started
+ * struct pins - pages pinned by all programs since the machine started
  * @acquired: pages
  * @released: pages of these that are not pinned any more
  */
@@ -67,7 +67,7 @@ static struct pins pins(void)
 	return p;
 }
 
-/* Pages pinned, by anybody */
+/* Pages pinned, by all programs */
 static long pinned(void)
 {
 	struct pins p = pins();
@@ -371,7 +371,7 @@ static void test_4k(void)
 	check_mapping("touched", mem, size);
 }
 
-/* Every other page is someone else's. */
+/* Every other page belongs to another process. */
 static void test_fragmented(void)
 {
 	const __u64 size = 16 * SZ_1M;
@@ -509,7 +509,7 @@ static void test_shmem(void)
 	close(fresh);
 }
 
-/* The kernel tells everybody who maps a page that went bad. */
+/* The kernel tells all processes that map a page that went bad. */
 static void told(int sig __attribute__((unused)))
 {
 }
@@ -779,7 +779,7 @@ static void test_refused(void)
 	expect_refused("a hole at the end", mem + 6 * SZ_1M, 2 * SZ_1M);
 }
 
-/* Nobody answers */
+/* No answer comes */
 static void test_userfaultfd(void)
 {
 	const __u64 size = 8 * SZ_1M;
@@ -1383,7 +1383,7 @@ static void test_bar(void)
 
 /*
  * Memory that a driver maps as if it were a device's, as one leaf: refused if as
- * much as one of its pages may be freed by somebody.
+ * much as one of its pages may be freed.
  */
 static void test_pfnmap(void)
 {
@@ -1405,8 +1405,8 @@ static void test_pfnmap(void)
 		map_at(mem, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, device,
 		       owned * SZ_4K);
 		/* There, and not refused for being out of reach */
-		expect(!*(volatile __u8 *)mem, "a page is somebody's: zero");
-		expect_refused("a page is somebody's", mem, SZ_2M);
+		expect(!*(volatile __u8 *)mem, "a page is managed: zero");
+		expect_refused("a page is managed", mem, SZ_2M);
 	}
 	munmap(mem, SZ_2M);
 	close(device);
@@ -1453,7 +1453,7 @@ static void test_external(void)
 	int group, device;
 
 	device = open_external();
-	/* Whoever may lock what they like when they map may do so ever after. */
+	/* A task with CAP_IPC_LOCK when it maps may lock without a limit from then on. */
 	getrlimit(RLIMIT_MEMLOCK, &was);
 	lock_cap(false);
 	limit_pages(before.charged + pages - 1);
@@ -1547,7 +1547,7 @@ static void test_iommufd_pins(void)
 	close(device);
 }
 
-/* The dirty pages of a range, without anybody looking at them. Returns 0 or -errno. */
+/* The dirty pages of a range, without a look at them. Returns 0 or -errno. */
 static int dirty_pages(__u32 flag, __u64 iova, __u64 size)
 {
 	static __u64 bitmap[2 * SZ_2M / SZ_4K / 64];
@@ -1778,7 +1778,7 @@ static void test_counts(void)
 }
 
 /*
- * Keep a mapping until a signal comes, for whoever wants to see what it keeps
+ * Keep a mapping until a signal comes, for a script to see what it keeps
  * from happening. Prints where its first page is.
  */
 static void test_hold(void)

@@ -173,7 +173,7 @@ static double dma_unmap(struct lab *lab, __u64 bytes)
 	return t;
 }
 
-/* Memory fresh from the kernel: anything but zero is somebody else's data. */
+/* Memory fresh from the kernel: anything but zero is another program's data. */
 static void check_zero(const __u8 *mem, __u64 bytes)
 {
 	const __u64 *p = (const __u64 *)mem, *end = p + bytes / 8;
@@ -186,7 +186,7 @@ static void check_zero(const __u8 *mem, __u64 bytes)
 	}
 }
 
-/* What is freed must not be zero by chance, or nobody finds it uncleared. */
+/* What is freed must not be zero by chance, or the check would not find it uncleared. */
 static void dirty(__u8 *mem, __u64 bytes)
 {
 	for (__u64 i = 0; i < bytes; i += 8)

@@ -106,7 +106,7 @@ t "the hook says it did not wait" hook_said "prezero is not running"
 
 load_prezero || die "prezero.ko does not load"
 at_rest
-# Nothing is cleared any more unless somebody asks for it.
+# Nothing is cleared any more unless the hook asks for it.
 echo 3600000 >"$PREZERO/interval_ms"
 # QEMU wants a little for itself.
 t "all is cleared, and served" served 95 101

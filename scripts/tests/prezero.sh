@@ -57,7 +57,7 @@ for backing in thp memfd 4k; do
 	wait_cleared
 	t "$backing is served" served $backing 90 100
 done
-# Now all of the free memory has been somebody's, dirty, and is cleared again.
+# Now all of the free memory has been allocated and written, and is cleared again.
 wait_cleared
 t "and again, after it was dirty" served thp 90 100
 t "nothing was served that is not zero" test "$(vmstat prezero_verify_failed)" = 0

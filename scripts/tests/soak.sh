@@ -141,7 +141,7 @@ load &
 load_pid=$!
 maps >/tmp/maps.out 2>&1 &
 maps_pid=$!
-# Its progress lines are for whoever watches.
+# Its progress lines are for the terminal.
 meddle 2>/tmp/meddle.out &
 meddle_pid=$!
 files >/tmp/files.out 2>&1 &

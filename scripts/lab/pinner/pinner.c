@@ -75,7 +75,7 @@ static void pinner_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 }
 
-/* One page is somebody's, all others are reserved. There is one user at a time. */
+/* One page is managed by the kernel, all others are reserved. There is one user at a time. */
 static void pinner_reserve_but(struct page *memory, unsigned long owned)
 {
 	for (unsigned long i = 0; i < HPAGE_PMD_NR; i++) {
