@@ -129,6 +129,10 @@ check: ## everything, from a bare machine; last line "N passed, N failed"
 check-debug: module-debug ## all lab tests on the debug kernel, the slow ones, too
 	@scripts/cases.sh debug debug-slow
 
+.PHONY: check-long
+check-long: module-lab module-debug ## lab tests that take too long for "make check"; on the debug kernel, too
+	@scripts/cases.sh long debug-slow
+
 .PHONY: cost
 cost: module-lab kernel-stock ## instructions and lock holds per fault, allocation and free, beside the unpatched kernel; a pass over cleared memory
 	@scripts/cost.sh

@@ -135,6 +135,25 @@ bool free_block_is_zeroed(struct free_block *b, unsigned int off,
 	return free_block_is(b, off, order) && PageZeroed(b->page + off);
 }
 
+bool free_block_is_of(struct free_block *b, unsigned int off,
+		      unsigned int order, int mt)
+{
+	struct page *page = b->page + off, *pos;
+	struct free_area *area = &b->zone->free_area[order];
+	unsigned long flags;
+	unsigned int zeroed;
+	bool ret = false;
+
+	spin_lock_irqsave(&b->zone->lock, flags);
+	for (zeroed = 0; zeroed < 2; zeroed++) {
+		list_for_each_entry(pos, free_list_of(area, mt, zeroed), buddy_list)
+			ret |= pos == page;
+	}
+	spin_unlock_irqrestore(&b->zone->lock, flags);
+
+	return ret;
+}
+
 /* What is allocated next from the free list that the block is on. */
 void __free_block_to_front(struct free_block *b, unsigned int off)
 {
@@ -517,16 +536,45 @@ struct hidden_blocks *hide_but(struct free_block *b, unsigned long keep)
 	return hidden;
 }
 
-/* Hides all blocks of an order but reserves. */
-struct hidden_blocks *hide_order(struct free_block *b, unsigned int order)
+static void hide_halves_of_zone(struct free_block *b, unsigned int order)
 {
 	struct hidden_blocks *hidden = hidden_blocks(b);
+	struct page *page, *next;
+	struct list_head *list;
+	unsigned int zeroed;
+	unsigned long flags;
 	int mt;
 
-	for (mt = 0; mt < MIGRATE_PCPTYPES; mt++)
-		hide_free_list(hidden, order, mt, 0);
+	spin_lock_irqsave(&b->zone->lock, flags);
+	for (mt = 0; mt < MIGRATE_PCPTYPES; mt++) {
+		for (zeroed = 0; zeroed < 2; zeroed++) {
+			list = free_list_of(&b->zone->free_area[order], mt, zeroed);
+			list_for_each_entry_safe(page, next, list, buddy_list) {
+				__borrow_free_page(page, order);
+				__return_free_page(page, order - 1);
+				page += 1 << (order - 1);
+				list_add(&page->buddy_list, &hidden->list[order - 1]);
+			}
+		}
+	}
+	spin_unlock_irqrestore(&b->zone->lock, flags);
+}
 
-	return hidden;
+/*
+ * Hides half of each block of an order in all zones that the block's zone falls
+ * back to, so that there are none but reserves. What is left is above the
+ * watermarks.
+ */
+void hide_halves(struct free_block *b, unsigned int order)
+{
+	struct free_block in_zone = { .test = b->test };
+	int i;
+
+	for (i = 0; i <= zone_idx(b->zone); i++) {
+		in_zone.zone = &b->zone->zone_pgdat->node_zones[i];
+		if (populated_zone(in_zone.zone))
+			hide_halves_of_zone(&in_zone, order);
+	}
 }
 
 void unhide(struct kunit *test, struct hidden_blocks *hidden)

@@ -89,7 +89,7 @@ void test_free(struct kunit *test, struct page *page, unsigned int order);
 void pcp_off(struct free_block *b);
 void hide_free_blocks(struct free_block *b, bool others);
 struct hidden_blocks *hide_but(struct free_block *b, unsigned long keep);
-struct hidden_blocks *hide_order(struct free_block *b, unsigned int order);
+void hide_halves(struct free_block *b, unsigned int order);
 void unhide(struct kunit *test, struct hidden_blocks *hidden);
 unsigned long expect_exact_counters(struct kunit *test);
 unsigned long vm_event(enum vm_event_item item);
@@ -114,5 +114,9 @@ bool free_block_grab(struct free_block *b, unsigned int off,
 bool free_block_is(struct free_block *b, unsigned int off, unsigned int order);
 bool free_block_is_zeroed(struct free_block *b, unsigned int off,
 			  unsigned int order);
+
+/* The same, on the free lists of a type */
+bool free_block_is_of(struct free_block *b, unsigned int off,
+		      unsigned int order, int mt);
 
 #endif /* _FREE_BLOCKS_H */

@@ -1032,6 +1032,24 @@ static void pick_test_by_request(struct kunit *test)
 			    b->page);
 }
 
+/* The same within the smallest order that has a block. */
+static void pick_test_smaller_than_pageblock(struct kunit *test)
+{
+	struct free_block *dirty = free_block_take(test);
+	struct free_block *b = take_zeroes(test);
+
+	pcp_off(b);
+	hide_free_blocks(b, false);
+	free_block_give(dirty, 0, 4, false);
+	free_block_give(dirty, 32, 4, false);
+	free_block_give(b, 0, 4, true);
+	free_block_give(b, 32, 4, true);
+	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, 0, 4), dirty->page);
+	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, __GFP_ZERO, 4), b->page);
+	KUNIT_EXPECT_TRUE(test, free_block_is(dirty, 32, 4));
+	KUNIT_EXPECT_TRUE(test, free_block_is_zeroed(b, 32, 4));
+}
+
 /* With nothing else left, each request takes the other kind. */
 static void pick_test_other_kind(struct kunit *test)
 {
@@ -1043,6 +1061,36 @@ static void pick_test_other_kind(struct kunit *test)
 	page = free_block_alloc(b, false, TEST_GFP | __GFP_ZERO, BLOCK_ORDER);
 	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_HIT) - hit, 0);
 	KUNIT_EXPECT_TRUE(test, pages_read_as(page, BLOCK_ORDER, 0));
+}
+
+static void pick_test_only_zeroed(struct kunit *test)
+{
+	struct free_block *b = take_zeroes(test);
+	struct page *page;
+
+	pcp_off(b);
+	hide_free_blocks(b, true);
+	free_block_set_type(b, MIGRATE_RECLAIMABLE);
+	free_block_give(b, 0, 4, true);
+	page = alloc_pages((TEST_GFP & ~__GFP_MOVABLE) | __GFP_RECLAIMABLE, 4);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	test_own(test, page, 4);
+	KUNIT_EXPECT_PTR_EQ(test, page, b->page);
+}
+
+/* For the watermarks a zeroed block is one, too, also if there is no other. */
+static void pick_test_only_block_of_node(struct kunit *test)
+{
+	struct free_block *b = take_zeroes(test);
+	struct page *page;
+
+	hide_halves(b, BLOCK_ORDER);
+	free_block_give(b, 0, BLOCK_ORDER, true);
+	page = alloc_pages((TEST_GFP | __GFP_ZERO) & ~__GFP_DIRECT_RECLAIM,
+			   BLOCK_ORDER);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	test_own(test, page, BLOCK_ORDER);
+	KUNIT_EXPECT_PTR_EQ(test, page, b->page);
 }
 
 /* Whole pageblocks of any order are alike: the contents decide. */
@@ -1084,6 +1132,10 @@ static void prefer_test_other_type(struct kunit *test)
 	KUNIT_EXPECT_LT(test, page_to_pfn(page),
 			page_to_pfn(b->page) + BLOCK_PAGES);
 	KUNIT_EXPECT_TRUE(test, free_block_is(dirty, 0, BLOCK_ORDER));
+	/* All of it is of the type of the request now */
+	test_free(test, page, pageblock_order);
+	KUNIT_EXPECT_TRUE(test, free_block_is_of(b, 0, BLOCK_ORDER,
+						 MIGRATE_UNMOVABLE));
 	expect_exact_counters(test);
 }
 
@@ -1226,12 +1278,13 @@ static void move_test_not_allowed(struct kunit *test)
 	struct free_block *b = take_zeroes(test);
 	struct free_block_state st;
 
-	free_block_give(b, 0, BLOCK_ORDER, true);
+	/* Less than a pageblock: more than one would be split, and lose the flag */
+	free_block_give(b, 0, pageblock_order - 1, true);
 	page_prezero_allowed = false;
-	free_block_isolate(b, 0, BLOCK_PAGES);
+	free_block_isolate(b, 0, pageblock_nr_pages);
 	free_block_state(b, &st);
 	page_prezero_allowed = true;
-	KUNIT_EXPECT_EQ(test, st.free, BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, st.free, pageblock_nr_pages / 2);
 	KUNIT_EXPECT_EQ(test, st.zeroed, 0);
 	KUNIT_EXPECT_EQ(test, expect_exact_counters(test), 0);
 }
@@ -1251,6 +1304,25 @@ static void pick_pcp_test_by_request(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, dirty, zeroed);
 	test_free(test, dirty, 0);
 	KUNIT_EXPECT_PTR_NE(test, alloc_of_test(test, __GFP_ZERO, 0), dirty);
+}
+
+/* The other way round: zeroed pages that ran out in the middle of a refill */
+static void pick_pcp_test_zeroed_first(struct kunit *test)
+{
+	struct free_block *dirty = free_block_take(test);
+	struct free_block *b = take_zeroes(test);
+	struct page *page;
+
+	hide_free_blocks(b, false);
+	drain_all_pages(b->zone);
+	hide_free_blocks(b, false);
+	free_block_give(b, 0, 0, true);
+	free_block_give(b, 2, 0, true);
+	free_block_give(dirty, 0, BLOCK_ORDER, false);
+	KUNIT_ASSERT_PTR_EQ(test, alloc_of_test(test, __GFP_ZERO, 0), b->page);
+	page = alloc_of_test(test, 0, 0);
+	KUNIT_EXPECT_PTR_NE(test, page, b->page + 2);
+	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, __GFP_ZERO, 0), b->page + 2);
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
@@ -1688,7 +1760,10 @@ static struct kunit_case page_prezero_test_cases[] = {
 	KUNIT_CASE(alloc_bulk_test_of_dirty),
 	KUNIT_CASE(alloc_test_not_inherited),
 	KUNIT_CASE(pick_test_by_request),
+	KUNIT_CASE(pick_test_smaller_than_pageblock),
 	KUNIT_CASE(pick_test_other_kind),
+	KUNIT_CASE(pick_test_only_zeroed),
+	KUNIT_CASE(pick_test_only_block_of_node),
 	KUNIT_CASE(prefer_test_larger),
 	KUNIT_CASE(prefer_test_other_type),
 	KUNIT_CASE(prefer_test_smaller_than_pageblock),
@@ -1703,6 +1778,7 @@ static struct kunit_case page_prezero_test_cases[] = {
 #endif
 	KUNIT_CASE(move_test_not_allowed),
 	KUNIT_CASE(pick_pcp_test_by_request),
+	KUNIT_CASE(pick_pcp_test_zeroed_first),
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	KUNIT_CASE(pick_pcp_test_huge),
 #endif

@@ -57,6 +57,8 @@ struct client {
 	unsigned int young;	/* freed less than MIN_AGE ago */
 	unsigned int not_clean;	/* still on a list, or marked already */
 	unsigned int atomic;	/* calls when sleeping is not allowed */
+	unsigned int zone;	/* of the last call, in this pass */
+	unsigned int zone_higher;	/* calls for a zone higher than the last */
 	struct page *watched[NR_WATCHED];
 	unsigned int seen[NR_WATCHED];
 };
@@ -73,6 +75,8 @@ static int client_report(struct page_reporting_dev_info *prdev,
 	c->blocks += nents;
 	might_sleep();
 	c->atomic += irqs_disabled();
+	c->zone_higher += zone_idx(page_zone(sg_page(sgl))) > c->zone;
+	c->zone = zone_idx(page_zone(sg_page(sgl)));
 	for_each_sg(sgl, sg, nents, i) {
 		struct page *page = sg_page(sg);
 		unsigned int order = get_order(sg->length);
@@ -145,9 +149,13 @@ static struct client *zeroing_client(struct kunit *test)
 /* A pass over the node, with what holds for all of them. */
 static int client_pass(struct client *c)
 {
-	int ret = page_prezero_scan_node(&c->prdev, c->nid);
+	int ret;
+
+	c->zone = MAX_NR_ZONES;
+	ret = page_prezero_scan_node(&c->prdev, c->nid);
 
 	KUNIT_EXPECT_EQ(c->test, c->young, 0);
+	KUNIT_EXPECT_EQ(c->test, c->zone_higher, 0);
 	KUNIT_EXPECT_EQ(c->test, c->not_clean, 0);
 	KUNIT_EXPECT_EQ(c->test, c->atomic, 0);
 	KUNIT_EXPECT_LE(c->test, c->max_len, MAX_BATCH);
@@ -228,10 +236,13 @@ static int page_reporting_test_init(struct kunit *test)
 static void register_test_switches_on_and_off(struct kunit *test)
 {
 	struct client *c = client_alloc(test, true);
+	unsigned long before = jiffies;
 
 	KUNIT_EXPECT_FALSE(test, page_prezero_enabled());
 	client_register(c);
 	KUNIT_EXPECT_TRUE(test, page_prezero_enabled());
+	/* What was freed before that is old enough by now, whatever its age says */
+	KUNIT_EXPECT_GE(test, jiffies - before, MIN_AGE);
 	kunit_release_action(test, client_unregister, c);
 	KUNIT_EXPECT_FALSE(test, page_prezero_enabled());
 }
@@ -594,6 +605,22 @@ static void process_node_test_only_block(struct kunit *test)
 	KUNIT_EXPECT_GE(test, c->seen[0], 1);
 }
 
+/* A block is not the last one if there are others that are zeroed. */
+static void process_node_test_others_zeroed(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+	struct free_block *b = free_block_take(test);
+
+	hide_free_blocks(b, true);
+	free_block_set_type(b, MIGRATE_RECLAIMABLE);
+	watch(c, 0, b);
+	give_old(b, 0, SMALL_ORDER, false);
+	give_old(b, 2 * SMALL_PAGES, SMALL_ORDER, true);
+	c->prdev.order = SMALL_ORDER;
+	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
+	KUNIT_EXPECT_GE(test, c->seen[0], 1);
+}
+
 #define LONG_LIST_BLOCKS	8
 
 static int count_small(struct client *c, struct scatterlist *sgl,
@@ -637,6 +664,31 @@ static void process_node_test_long_list(struct kunit *test)
 			(LONG_LIST_BLOCKS - 2) * BLOCK_PAGES / 2 - 1);
 }
 
+/* What is too young is gone past, even if that is more than a step looks at. */
+static void process_node_test_young_first(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+	struct free_block *b = free_block_take(test);
+	struct free_block *young[LONG_LIST_BLOCKS];
+	unsigned int i, off;
+	unsigned long flags;
+
+	for (i = 0; i < LONG_LIST_BLOCKS; i++)
+		young[i] = free_block_take(test);
+	hide_free_blocks(b, true);
+	watch(c, 0, b);
+	spin_lock_irqsave(&b->zone->lock, flags);
+	for (i = 0; i < LONG_LIST_BLOCKS; i++) {
+		for (off = 0; off < BLOCK_PAGES; off += 2 * SMALL_PAGES)
+			__free_block_give(young[i], off, SMALL_ORDER, false);
+	}
+	spin_unlock_irqrestore(&b->zone->lock, flags);
+	give_old(b, 0, SMALL_ORDER, false);
+	c->prdev.order = SMALL_ORDER;
+	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
+	KUNIT_EXPECT_GE(test, c->seen[0], 1);
+}
+
 static void process_node_test_min_age(struct kunit *test)
 {
 	struct client *c = zeroing_client(test);
@@ -657,6 +709,20 @@ static void process_node_test_min_age(struct kunit *test)
 	KUNIT_EXPECT_GE(test, c->seen[0], 1);
 }
 
+/* A page of the block is on the per-cpu list of a CPU, on which the test is then. */
+static void put_on_pcp(struct kunit *test, struct free_block *b, unsigned int cpu)
+{
+	struct page *page;
+
+	hide_free_blocks(b, false);
+	drain_all_pages(b->zone);
+	hide_free_blocks(b, false);
+	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(cpu)));
+	page = free_block_alloc(b, false, TEST_GFP, 0);
+	test_free(test, page, 0);
+	KUNIT_EXPECT_FALSE(test, free_block_is(b, 0, BLOCK_ORDER));
+}
+
 /*
  * A page of the block is on the per-cpu list of a CPU: the pass brings it back,
  * and so finds the block.
@@ -666,16 +732,9 @@ static void expect_drained(struct kunit *test, unsigned int cpu)
 	struct client *c = zeroing_client(test);
 	unsigned int here = raw_smp_processor_id();
 	struct free_block *b = free_block_take(test);
-	struct page *page;
 	int tries = 20;
 
-	hide_free_blocks(b, false);
-	drain_all_pages(b->zone);
-	hide_free_blocks(b, false);
-	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(cpu)));
-	page = free_block_alloc(b, false, TEST_GFP, 0);
-	test_free(test, page, 0);
-	KUNIT_EXPECT_FALSE(test, free_block_is(b, 0, BLOCK_ORDER));
+	put_on_pcp(test, b, cpu);
 	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(here)));
 
 	/* Time for the other CPU to become idle */
@@ -686,7 +745,12 @@ static void expect_drained(struct kunit *test, unsigned int cpu)
 		msleep(200);
 		KUNIT_EXPECT_EQ(test, client_pass(c), 0);
 	} while (!free_block_is(b, 0, BLOCK_ORDER) && --tries);
-	KUNIT_EXPECT_TRUE(test, free_block_is(b, 0, BLOCK_ORDER));
+	KUNIT_ASSERT_TRUE(test, free_block_is(b, 0, BLOCK_ORDER));
+
+	/* That was just now, so the next pass does not */
+	put_on_pcp(test, b, here);
+	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
+	KUNIT_EXPECT_FALSE(test, free_block_is(b, 0, BLOCK_ORDER));
 }
 
 static void process_node_test_drains_this_cpu(struct kunit *test)
@@ -727,18 +791,21 @@ static void process_node_test_leaves_reserves(struct kunit *test)
 	struct client *c = zeroing_client(test);
 	struct free_block *b = free_block_take(test);
 	struct free_block *other = watched_block(c, 1);
-	unsigned int half;
+	const unsigned int quarter = BLOCK_ORDER - 2;
 
 	watch(c, 0, b);
+	c->watched[2] = b->page + BLOCK_PAGES / 2;
 	free_block_set_type(b, mt);
-	/* Isolated pageblocks are not merged */
-	half = is_migrate_isolate(mt) ? pageblock_order : BLOCK_ORDER;
-	give_old(b, 0, half, false);
-	c->prdev.order = half;
+	/* Two, as the last one would be left in any case */
+	give_old(b, 0, quarter, false);
+	give_old(b, BLOCK_PAGES / 2, quarter, false);
+	c->prdev.order = quarter;
 	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
 	KUNIT_EXPECT_EQ(test, c->seen[0], 0);
 	KUNIT_EXPECT_GE(test, c->seen[1], 1);
-	KUNIT_EXPECT_TRUE(test, free_block_is(b, 0, half));
+	KUNIT_EXPECT_EQ(test, c->seen[2], 0);
+	KUNIT_EXPECT_TRUE(test, free_block_is(b, 0, quarter));
+	KUNIT_EXPECT_TRUE(test, free_block_is(b, BLOCK_PAGES / 2, quarter));
 	KUNIT_EXPECT_TRUE(test, free_block_is(other, 0, BLOCK_ORDER));
 }
 
@@ -842,14 +909,93 @@ static void pass_thread_stop(void *data)
 }
 
 /* Another thread makes a pass; it has the first watched block on return. */
-static void start_pass(struct kunit *test, struct client *c)
+static void start_pass_of(struct kunit *test, struct client *c,
+			  int (*report)(struct client *c, struct scatterlist *sgl,
+					unsigned int nents))
 {
-	c->report = wait_for_other;
-	c->task = kthread_run(pass_thread, c, "kunit_pass");
+	unsigned int cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+
+	c->report = report;
+	c->task = kthread_create(pass_thread, c, "kunit_pass");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c->task);
+	/* The test has its own CPU */
+	if (cpu < nr_cpu_ids)
+		kthread_bind(c->task, cpu);
+	wake_up_process(c->task);
 	test_at_end(test, pass_thread_stop, c);
 	KUNIT_ASSERT_GT(test, wait_for_completion_timeout(&c->reporting,
 							  WORK_TIMEOUT), 0);
+}
+
+static void start_pass(struct kunit *test, struct client *c)
+{
+	start_pass_of(test, c, wait_for_other);
+}
+
+/* Until the block is the client's no more, or for long */
+static int wait_to_be_recalled(struct client *c, struct scatterlist *sgl,
+			       unsigned int nents)
+{
+	int tries = 200;
+
+	complete(&c->reporting);
+	while (page_prezero_write_begin(sgl)) {
+		page_prezero_write_end(sgl);
+		if (!--tries)
+			return 0;
+		msleep(20);
+	}
+	c->write_refused = true;
+	/* Time for the other to do what it must not do yet */
+	msleep(200);
+	WRITE_ONCE(c->other_done, true);
+
+	return -EAGAIN;
+}
+
+/* A client that clears much does not keep the one that unregisters it waiting. */
+static void unregister_test_recalls(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+
+	watched_block(c, 0);
+	start_pass_of(test, c, wait_to_be_recalled);
+	kunit_release_action(test, client_unregister, c);
+	/* It has gone on while the client had not returned, but has waited for it */
+	KUNIT_EXPECT_TRUE(test, c->write_refused);
+	KUNIT_EXPECT_TRUE(test, READ_ONCE(c->other_done));
+	kunit_release_action(test, pass_thread_stop, c);
+	KUNIT_EXPECT_EQ(test, c->other_ret, -ENODEV);
+}
+
+static int write_for_long(struct client *c, struct scatterlist *sgl,
+			  unsigned int nents)
+{
+	if (c->calls > 1 || !page_prezero_write_begin(sgl))
+		return 0;
+
+	complete(&c->reporting);
+	mdelay(100);
+	WRITE_ONCE(c->other_done, true);
+	page_prezero_write_end(sgl);
+
+	return 0;
+}
+
+/* A step of the client that has begun is waited for. */
+static void page_prezero_recall_test_waits(struct kunit *test)
+{
+	struct client *c = zeroing_client(test);
+	bool done;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs a second CPU");
+	watched_block(c, 0);
+	start_pass_of(test, c, write_for_long);
+	page_prezero_recall(true);
+	done = READ_ONCE(c->other_done);
+	KUNIT_EXPECT_TRUE(test, done);
+	kunit_release_action(test, pass_thread_stop, c);
 }
 
 static void unregister_test_in_mid_pass(struct kunit *test)
@@ -977,20 +1123,18 @@ static void alloc_test_of_what_client_has(struct kunit *test)
 	struct client *c = zeroing_client(test);
 	struct free_block *other = free_block_take(test);
 	struct free_block *b = watched_block(c, 0);
-	struct hidden_blocks *hidden;
 	struct page *page;
 
 	/* So that it is not the last one, which would not be taken */
 	give_old(other, 0, BLOCK_ORDER, false);
 	start_pass(test, c);
 	KUNIT_EXPECT_FALSE(test, PageBuddy(b->page));
-	hidden = hide_order(b, BLOCK_ORDER);
-	page = alloc_pages((TEST_GFP | __GFP_RETRY_MAYFAIL) & ~__GFP_NORETRY,
-			   BLOCK_ORDER);
+	hide_halves(b, BLOCK_ORDER);
+	/* With no time to compact memory */
+	page = alloc_pages(TEST_GFP & ~__GFP_DIRECT_RECLAIM, BLOCK_ORDER);
 	KUNIT_EXPECT_NOT_NULL(test, page);
 	if (page)
 		__free_pages(page, BLOCK_ORDER);
-	unhide(test, hidden);
 	kunit_release_action(test, pass_thread_stop, c);
 }
 
@@ -1190,6 +1334,7 @@ static struct kunit_case page_reporting_test_cases[] = {
 	KUNIT_CASE(register_test_second_after_plain),
 	KUNIT_CASE(unregister_test_no_flag_left),
 	KUNIT_CASE(unregister_test_in_mid_pass),
+	KUNIT_CASE(unregister_test_recalls),
 	KUNIT_CASE(process_node_test_not_registered),
 	KUNIT_CASE(process_node_test_other_client_registered),
 	KUNIT_CASE(process_node_test_not_a_zeroing_client),
@@ -1206,7 +1351,9 @@ static struct kunit_case page_reporting_test_cases[] = {
 	KUNIT_CASE(process_node_test_batch),
 	KUNIT_CASE(process_node_test_leaves_half),
 	KUNIT_CASE(process_node_test_only_block),
+	KUNIT_CASE(process_node_test_others_zeroed),
 	KUNIT_CASE(process_node_test_long_list),
+	KUNIT_CASE(process_node_test_young_first),
 	KUNIT_CASE(process_node_test_min_age),
 	KUNIT_CASE(process_node_test_drains_this_cpu),
 	KUNIT_CASE(process_node_test_drains_idle_cpu),
@@ -1216,6 +1363,7 @@ static struct kunit_case page_reporting_test_cases[] = {
 	KUNIT_CASE(process_node_test_nothing_lost),
 	KUNIT_CASE(page_prezero_recall_test),
 	KUNIT_CASE(page_prezero_recall_test_while_writing),
+	KUNIT_CASE(page_prezero_recall_test_waits),
 	KUNIT_CASE(page_prezero_write_begin_test_recalled),
 	KUNIT_CASE(page_prezero_pause_test),
 	KUNIT_CASE(alloc_contig_range_test_of_block_with_client),

@@ -284,7 +284,10 @@ static void sysfs_write(const char *file, unsigned long val)
 
 static void test_dma_api(void)
 {
-	static const unsigned long pages[] = { 513, 1024, 1027, 512, 2049 };
+	/* The last: 1 GiB, which is unmapped at once, and 2 MiB */
+	static const unsigned long pages[] = {
+		513, 1024, 1027, 512, 2049, 512 * 512 + 512
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
 		char what[32];

@@ -2,7 +2,8 @@
 /*
  * A driver for the edu device that does nothing but map memory with the DMA API:
  * as many single pages as are written to the device's attribute "map", in one
- * scatterlist. The next write unmaps them, and 0 maps no others.
+ * scatterlist. The next write unmaps them, and 0 maps no others. After 4096 pages
+ * come the same ones again.
  */
 #include <linux/dma-mapping.h>
 #include <linux/kstrtox.h>
@@ -10,20 +11,23 @@
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/scatterlist.h>
+#include <linux/sizes.h>
 
-#define DMA_API_PAGES_MAX	4096
+#define DMA_API_PAGES_MAX	(SZ_2G / PAGE_SIZE)
+#define DMA_API_PAGES		4096
 
 static DEFINE_MUTEX(dma_api_lock);
 static struct sg_table dma_api_sgt;
+static struct page *dma_api_pages[DMA_API_PAGES];
 
 static void dma_api_free(void)
 {
-	struct scatterlist *sg;
 	int i;
 
-	for_each_sgtable_sg(&dma_api_sgt, sg, i)
-		if (sg_page(sg))
-			__free_page(sg_page(sg));
+	for (i = 0; i < DMA_API_PAGES && dma_api_pages[i]; i++) {
+		__free_page(dma_api_pages[i]);
+		dma_api_pages[i] = NULL;
+	}
 	sg_free_table(&dma_api_sgt);
 }
 
@@ -44,13 +48,15 @@ static int dma_api_map(struct device *dev, unsigned int pages)
 	if (ret)
 		return ret;
 	for_each_sgtable_sg(&dma_api_sgt, sg, i) {
-		struct page *page = alloc_page(GFP_KERNEL);
+		struct page **page = &dma_api_pages[i % DMA_API_PAGES];
 
-		if (!page) {
+		if (!*page)
+			*page = alloc_page(GFP_KERNEL);
+		if (!*page) {
 			ret = -ENOMEM;
 			goto free;
 		}
-		sg_set_page(sg, page, PAGE_SIZE, 0);
+		sg_set_page(sg, *page, PAGE_SIZE, 0);
 	}
 	ret = dma_map_sgtable(dev, &dma_api_sgt, DMA_BIDIRECTIONAL, 0);
 	if (!ret)
