@@ -9,32 +9,22 @@ trap 'rm -rf "$root"' EXIT
 # shellcheck source=scripts/ktap.sh
 . "$top/scripts/ktap.sh"
 
-# stock MIB[+DIRTY]...: of each node, one after the other
+# stock MIB...: of each node, one after the other
 stock() {
-	local mib dirty node=0 blocks
-	rm -f "$root/proc/buddyinfo"
+	local mib node=0
 	for mib; do
-		dirty=${mib#*+} mib=${mib%+*}
-		[ "$dirty" != "$mib" ] || dirty=0
 		mkdir -p "$root/sys/devices/system/node/node$node"
 		# A name that only begins alike must not be taken for it.
 		printf '%s\n' "nr_free_pages 999999999" "nr_free_zeroed $((mib * 256))" \
-			"nr_free_zeroed_not 999999999" "nr_free_cma $cma" \
+			"nr_free_zeroed_not 999999999" \
 			>"$root/sys/devices/system/node/node$node/vmstat"
-		# Of small blocks there may be any number.
-		blocks=$(((mib + dirty) / 2))
-		printf 'Node %d, zone %8s 7 7 7 7 7 7 7 7 9999 %d %d\n' \
-			"$node" DMA32 $((blocks % 2)) 0 "$node" Normal 0 $((blocks / 2)) \
-			>>"$root/proc/buddyinfo"
 		node=$((node + 1))
 	done
 }
 
 fresh() {
 	rm -rf "${root:?}"/*
-	cma=0
 	mkdir -p "$root/sys/kernel/mm/prezero" "$root/etc/default" "$root/proc"
-	echo 9 >"$root/sys/kernel/mm/prezero/order"
 	echo 1 >"$root/sys/kernel/mm/prezero/enabled"
 	echo 2000 >"$root/sys/kernel/mm/prezero/interval_ms"
 	echo "wait_s=1" >"$root/etc/default/prezero-hook"
@@ -161,19 +151,6 @@ no_nodes() {
 	domain 1001 "" "$pci" | gives_up "1000 of 1001 MiB"
 }
 t "a kernel without NUMA" no_nodes
-
-dirty_first() {
-	fresh
-	stock 4000+30 5000+5000
-	domain 1000 "$(strict 0)" "$pci" | ready || return
-	stock 4000+60
-	domain 1000 "$(strict 0)" "$pci" | gives_up "1000 of 1000 MiB .* and 60 free MiB are not" || return
-	# CMA's memory is not taken.
-	cma=$((60 * 256))
-	stock 4000+60
-	domain 1000 "$(strict 0)" "$pci" | ready
-}
-t "dirty memory is taken first: it waits for that, too" dirty_first
 
 comes_while_waiting() {
 	fresh
