@@ -4,11 +4,15 @@
 # three maps one right after the other are alike as long as it lasts, and with a
 # part of memory cleared a map of that size is served from that part.
 #
-# usage: part-cleared.sh MIB     each map of the three
+# usage: part-cleared.sh MIB [PERCENT...]
+#   MIB       each map of the three
+#   PERCENT   parts of memory to clear (25 50 75)
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
 mib=${1:-1024}
+[ $# -eq 0 ] || shift
+[ $# -gt 0 ] || set -- 25 50 75
 
 # field NAME ROW
 field() {
@@ -83,9 +87,9 @@ for backing in thp memfd 4k; do
 	done
 	seconds $backing
 done
-for percent in 25 50 75; do
+for percent; do
 	for backing in thp memfd 4k; do
-		clear_part $percent
+		clear_part "$percent"
 		t "$backing: with $percent % cleared, a map of 97 % of that is served" \
 			served_to $backing $((part_mib * 97 / 100 / 2 * 2)) /tmp/part
 	done
