@@ -1093,6 +1093,14 @@ static void pick_test_only_block_of_node(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, page, b->page);
 }
 
+static void expect_from_block(struct kunit *test, struct page *page,
+			      struct free_block *b)
+{
+	KUNIT_EXPECT_GE(test, page_to_pfn(page), page_to_pfn(b->page));
+	KUNIT_EXPECT_LT(test, page_to_pfn(page),
+			page_to_pfn(b->page) + BLOCK_PAGES);
+}
+
 /* Whole pageblocks of any order are alike: the contents decide. */
 static void prefer_test_larger(struct kunit *test)
 {
@@ -1107,9 +1115,7 @@ static void prefer_test_larger(struct kunit *test)
 	free_block_give(small, 0, pageblock_order, false);
 	free_block_give(b, 0, BLOCK_ORDER, true);
 	page = alloc_of_test(test, __GFP_ZERO, pageblock_order);
-	KUNIT_EXPECT_GE(test, page_to_pfn(page), page_to_pfn(b->page));
-	KUNIT_EXPECT_LT(test, page_to_pfn(page),
-			page_to_pfn(b->page) + BLOCK_PAGES);
+	expect_from_block(test, page, b);
 	KUNIT_EXPECT_TRUE(test, free_block_is(small, 0, pageblock_order));
 }
 
@@ -1128,9 +1134,7 @@ static void prefer_test_other_type(struct kunit *test)
 			   pageblock_order);
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	test_own(test, page, pageblock_order);
-	KUNIT_EXPECT_GE(test, page_to_pfn(page), page_to_pfn(b->page));
-	KUNIT_EXPECT_LT(test, page_to_pfn(page),
-			page_to_pfn(b->page) + BLOCK_PAGES);
+	expect_from_block(test, page, b);
 	KUNIT_EXPECT_TRUE(test, free_block_is(dirty, 0, BLOCK_ORDER));
 	/* All of it is of the type of the request now */
 	test_free(test, page, pageblock_order);
@@ -1249,26 +1253,10 @@ static void zone_test_high_watermark(struct kunit *test)
 static void shuffle_test_keeps_lists_apart(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
-	struct free_area *area = &b->zone->free_area[BLOCK_ORDER];
-	unsigned int zeroed = 0, misplaced = 0;
-	struct page *page;
 
 	free_block_give(b, 0, BLOCK_ORDER, true);
 	__shuffle_zone(b->zone);
-
-	spin_lock_irq(&b->zone->lock);
-	list_for_each_entry(page, free_list_of(area, MIGRATE_MOVABLE, true),
-			    buddy_list) {
-		zeroed++;
-		misplaced += !PageZeroed(page);
-	}
-	list_for_each_entry(page, free_list_of(area, MIGRATE_MOVABLE, false),
-			    buddy_list)
-		misplaced += PageZeroed(page);
-	spin_unlock_irq(&b->zone->lock);
-
-	KUNIT_EXPECT_GE(test, zeroed, 1);
-	KUNIT_EXPECT_EQ(test, misplaced, 0);
+	KUNIT_EXPECT_GE(test, expect_exact_counters(test), BLOCK_PAGES);
 }
 #endif
 
@@ -1337,9 +1325,7 @@ static void pick_pcp_test_huge(struct kunit *test)
 	test_free(test, dirty, pageblock_order);
 	free_block_give(b, 0, BLOCK_ORDER, true);
 	page = alloc_of_test(test, __GFP_ZERO, pageblock_order);
-	KUNIT_EXPECT_GE(test, page_to_pfn(page), page_to_pfn(b->page));
-	KUNIT_EXPECT_LT(test, page_to_pfn(page),
-			page_to_pfn(b->page) + BLOCK_PAGES);
+	expect_from_block(test, page, b);
 	/* Any other request does take it. */
 	KUNIT_EXPECT_PTR_EQ(test, alloc_of_test(test, 0, pageblock_order),
 			    dirty);

@@ -115,6 +115,11 @@ map_row() {
 	vfio-map -g "$GROUP" -d "$EDU" -b "$map_backing" -s "$map_bytes" "$@"
 }
 
+# field NAME FILE: a number of the row in FILE
+field() {
+	sed "s/.*\"$1\":\([0-9.]*\).*/\1/" "$2"
+}
+
 # Make memory be handed out as the backings' names promise.  The tmpfs is the one
 # of the administrator's guide.
 setup_thp() {
@@ -209,6 +214,13 @@ prezero_on() {
 	echo 0 >"$PREZERO/idle_only"
 	echo 100 >"$PREZERO/interval_ms"
 	echo 1 >"$PREZERO/enabled"
+}
+
+# No more passes until the next prezero_on.  A new interval starts one at once:
+# it has come to its end, too.
+no_more_passes() {
+	echo 3600000 >"$PREZERO/interval_ms"
+	sleep 1
 }
 
 # Off, and nothing remembered: as if prezero had never run.

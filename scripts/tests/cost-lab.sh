@@ -18,12 +18,6 @@ ratio() {
 	echo "$(($1 / $2)).$(printf %03d $(($1 % $2 * 1000 / $2)))"
 }
 
-# The pass that a new interval starts has come to its end, and is the last.
-no_more_passes() {
-	echo 3600000 >"$PREZERO/interval_ms"
-	sleep 1
-}
-
 enter() {
 	case $1 in
 	on)

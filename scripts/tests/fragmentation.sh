@@ -41,8 +41,7 @@ measure() {
 	echo 3 >/proc/sys/vm/drop_caches
 	# What is on per-cpu lists is free, too.
 	sleep 3
-	pageblocks_pct=$(awk '{ pages = 1; for (i = 5; i <= NF; i++) { n += $i * pages; if (i >= 14) big += $i * pages; pages *= 2 } }
-		END { printf "%d", big * 100 / n }' /proc/buddyinfo)
+	pageblocks_pct=$(($(free_blocks) * 100 / $(vmstat nr_free_pages)))
 	measure_blocks=$(blocks)
 	measure_mib=$(awk '/^MemFree/ { print int($2 / 1024 * 0.95 / 2) * 2 }' /proc/meminfo)
 	measure_alloc=$(vmstat thp_fault_alloc)

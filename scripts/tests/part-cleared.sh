@@ -14,17 +14,6 @@ mib=${1:-1024}
 [ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- 25 50 75
 
-# field NAME ROW
-field() {
-	sed "s/.*\"$1\":\([0-9.]*\).*/\1/" "$2"
-}
-
-# Until the next prezero_on, however long a map may take
-no_more() {
-	echo 3600000 >"$PREZERO/interval_ms"
-	sleep 0.3
-}
-
 # map_to BACKING MIB ROW
 map_to() {
 	map_row "$1" "$2M" >"$3" && cat "$3"
@@ -60,7 +49,7 @@ clear_part() {
 	hugetlb_pool hugetlb2m $((part_free * (100 - $1) / 100 / 2 * 2 << 20))
 	prezero_on
 	wait_settled
-	no_more
+	no_more_passes
 	hugetlb_pool hugetlb2m 0
 	part_mib=$(($(free_zeroed) / 256))
 	echo "# $part_mib of $part_free MiB cleared"
@@ -74,7 +63,7 @@ for backing in thp memfd 4k; do
 	prezero_off
 	prezero_on
 	wait_cleared
-	no_more
+	no_more_passes
 	for n in 1 2 3; do
 		# What was freed in 4K pages is not in whole pageblocks again
 		# before the per-cpu lists are drained, and smaller blocks come

@@ -9,11 +9,6 @@
 
 mib=${1:-512}
 
-# field NAME ROW
-field() {
-	sed "s/.*\"$1\":\([0-9.]*\).*/\1/" "$2"
-}
-
 # map_to BACKING ROW
 map_to() {
 	map_row "$1" "${mib}M" -x >"$2"
@@ -30,14 +25,8 @@ ballast() {
 half_cleared() {
 	prezero_on
 	wait_cleared
-	no_more
+	no_more_passes
 	map_row thp $((mib / 2 + 64))M -x >/dev/null
-}
-
-# Until the next prezero_on, however long a map may take
-no_more() {
-	echo 3600000 >"$PREZERO/interval_ms"
-	sleep 0.3
 }
 
 # share_between MIN MAX ROW
