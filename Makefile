@@ -35,24 +35,24 @@ help: ## this text
 
 .PHONY: setup
 setup: ## install what is missing on this (Debian 12) machine
-	@scripts/setup.sh
+	@scripts/build/setup.sh
 
 .PHONY: source
 source: setup ## unpack Linux 6.12 to build/linux and apply patches/ on branch "series"
-	@scripts/source.sh
+	@scripts/build/source.sh
 
 .PHONY: kernel
 kernel: source ## build the patched lab kernel: build/lab
-	@scripts/kbuild.sh lab linux scripts/lab/lab.config Kconfig.fragment
+	@scripts/build/kbuild.sh lab linux scripts/lab/lab.config Kconfig.fragment
 
 .PHONY: kernel-stock
 kernel-stock: source ## build the same kernel without the series: build/stock
-	@scripts/source.sh stock
-	@scripts/kbuild.sh stock stock-src scripts/lab/lab.config
+	@scripts/build/source.sh stock
+	@scripts/build/kbuild.sh stock stock-src scripts/lab/lab.config
 
 .PHONY: kernel-debug
 kernel-debug: source ## build the patched kernel with KASAN, lockdep and the like: build/debug
-	@scripts/kbuild.sh debug linux scripts/lab/lab.config scripts/lab/debug.config Kconfig.fragment
+	@scripts/build/kbuild.sh debug linux scripts/lab/lab.config scripts/lab/debug.config Kconfig.fragment
 
 # For build/lab the kernel is made first; any other has to be there.
 .PHONY: module
@@ -61,23 +61,23 @@ module: $(if $(filter build/lab,$(KDIR)),kernel) ## build module/prezero.ko (KDI
 
 .PHONY: module-lab
 module-lab: kernel
-	@scripts/modules.sh lab module scripts/lab/pinner
+	@scripts/build/modules.sh lab module scripts/lab/modules/pinner
 
 .PHONY: module-debug
 module-debug: kernel-debug
-	@scripts/modules.sh debug module kunit scripts/lab/pinner
+	@scripts/build/modules.sh debug module kunit scripts/lab/modules/pinner
 
 .PHONY: patches
 patches: ## write build/linux's branch "series" to patches/
-	@scripts/patches.sh
+	@scripts/build/patches.sh
 
 .PHONY: kunit
 kunit: module-lab ## run the KUnit suites in the lab
-	@scripts/kunit.sh
+	@scripts/tests/host/kunit.sh
 
 .PHONY: lab-test
 lab-test: module-lab lab-image ## run the lab tests (scripts/tests/cases)
-	@scripts/cases.sh check
+	@scripts/tests/cases.sh check
 
 .PHONY: lab-image
 lab-image: setup ## build the disk of the libvirt lab: build/l1
@@ -85,57 +85,60 @@ lab-image: setup ## build the disk of the libvirt lab: build/l1
 
 .PHONY: lab
 lab: module-lab lab-image ## a shell in the libvirt lab; CMD='...': run one command (KERNEL=lab, MEM=6G)
-	@scripts/lab/run.sh $(if $(CMD),-dr,-dI) -k $(KERNEL) -m $(MEM) -t 0 -o lab scripts/lab/shell.sh $(if $(CMD),"$$CMD")
+	@scripts/lab/run.sh --disk $(if $(CMD),--raw,--interactive) --kernel $(KERNEL) --memory $(MEM) --time 0 --name lab scripts/lab/shell.sh $(if $(CMD),"$$CMD")
 
 .PHONY: demo
 demo: module-lab ## map N GiB for a device without and with prezero, one table (N=4, BACKINGS="thp 4k memfd")
-	@scripts/lab/demo.sh lab
+	@scripts/bench/map.sh lab
 
 .PHONY: bench
 bench: module-lab kernel-stock ## the same beside the unpatched kernel, medians (REPEAT=5; ICOUNT=1: counted time; PIN_BATCH="1 512"; IOMMUFD=1)
-	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),5) scripts/lab/demo.sh stock lab
+	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),5) scripts/bench/map.sh stock lab
 
 .PHONY: profile
 profile: module-lab ## where the kernel spends the first map of cleared memory (N=4, REPEAT=10, BACKING=thp, PREZERO=off; ICOUNT=1)
-	@scripts/lab/profile.sh
+	@scripts/bench/profile.sh
 
 .PHONY: bench-boot
 bench-boot: module-lab kernel-stock lab-image ## virsh start to GRUB with a device, by memory and kernel, table and plot (MAX=8 GiB; ICOUNT=1: counted time)
-	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),3) scripts/lab/boot/bench.sh
+	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),3) scripts/bench/boot.sh
 
 .PHONY: bench-boot-short
 bench-boot-short: module-lab lab-image ## the same in two minutes: two sizes, without and with prezero
-	@scripts/lab/boot/bench.sh short
+	@scripts/bench/boot.sh short
 
-SOAK = scripts/lab/run.sh -s -m 4G -c 2 -a "kernelcore=2G hugetlb_cma=1G" -t $$(($(MINUTES) * 60 + 400))
+SOAK = scripts/lab/run.sh --stress --memory 4G --append "kernelcore=2G hugetlb_cma=1G" --time $$(($(MINUTES) * 60 + 400))
 
 .PHONY: soak
 soak: module-debug ## everything at once on the debug kernel, every served page checked (MINUTES=10)
-	@$(SOAK) -k debug -o soak scripts/tests/soak.sh $(MINUTES)
+	@$(SOAK) --kernel debug --name soak scripts/tests/guest/soak.sh $(MINUTES)
 
 .PHONY: soak-lab
 soak-lab: module-lab ## the same on the kernel without debugging: more of it in the same time
-	@$(SOAK) -k lab -o soak-lab scripts/tests/soak.sh $(MINUTES)
+	@$(SOAK) --kernel lab --name soak-lab scripts/tests/guest/soak.sh $(MINUTES)
 
 .PHONY: style
 style: ## checkpatch, shellcheck, codespell, SPDX lines
-	@scripts/style.sh
+	@scripts/tests/host/style.sh
 
 .PHONY: check
 check: ## everything, from a bare machine; last line "N passed, N failed"
-	@scripts/check.sh
+	@scripts/tests/check.sh
 
 .PHONY: check-debug
 check-debug: module-debug ## all lab tests on the debug kernel, the slow ones, too
-	@scripts/cases.sh debug debug-slow
+	@scripts/tests/cases.sh debug debug-slow
 
 .PHONY: check-long
 check-long: module-lab module-debug ## lab tests that take too long for "make check"; on the debug kernel, too
-	@scripts/cases.sh long debug-slow
+	@scripts/tests/cases.sh long debug-slow
 
 .PHONY: cost
-cost: module-lab kernel-stock ## instructions and lock holds per fault, allocation and free, beside the unpatched kernel; a pass over cleared memory
-	@scripts/cost.sh
+cost: source ## instructions and lock holds per fault, allocation and free, beside the unpatched kernel; a pass over cleared memory
+	@scripts/build/source.sh stock
+	@scripts/build/kbuild.sh cost linux scripts/lab/lab.config scripts/lab/cost.config Kconfig.fragment
+	@scripts/build/kbuild.sh cost-stock stock-src scripts/lab/lab.config scripts/lab/cost.config
+	@scripts/bench/cost.sh
 
 .PHONY: mutations
 mutations: kernel ## break the kernel rule by rule, and see the KUnit suites notice (hours)
@@ -148,5 +151,5 @@ clean: ## remove what was built, but not the kernel tree
 
 .PHONY: distclean
 distclean: ## remove build/ with the kernel tree; refuses when it holds commits that patches/ does not
-	@scripts/source.sh remove
+	@scripts/build/source.sh remove
 	@$(MAKE) --no-print-directory clean

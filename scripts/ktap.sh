@@ -1,26 +1,42 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
-# KTAP lines for the checks that run on the host.
-ktap_n=0
-ktap_failed=0
+# shellcheck shell=sh
+# KTAP lines, for checks on the host and for tests in the lab.
+#
+# There is no local in sh: every function's variables carry its name.
+KTAP_N=0
+KTAP_FAILED=0
 
-# t "what is true" command...: its output is the diagnosis, shown when it fails.
-t() {
-	local ktap_out
-	ktap_out=$(mktemp)
-	ktap_n=$((ktap_n + 1))
-	if "${@:2}" >"$ktap_out" 2>&1 </dev/null; then
-		echo "ok $ktap_n $1"
-	else
-		ktap_failed=$((ktap_failed + 1))
-		echo "not ok $ktap_n $1"
-		sed 's/^/# /' "$ktap_out" | tail -n 30
-	fi
-	rm -f "$ktap_out"
+# mark TEXT: the test that begins.  In the lab it goes to the kernel log.
+mark() {
+	:
 }
 
+# t "what is true" command...: one test.  The command's output is the
+# diagnosis, shown only when it fails.
+t() {
+	t_name=$1
+	shift
+	t_out=$(mktemp)
+	KTAP_N=$((KTAP_N + 1))
+	mark "$KTAP_N $t_name"
+	if "$@" >"$t_out" 2>&1 </dev/null; then
+		echo "ok $KTAP_N $t_name"
+		rm -f "$t_out"
+	else
+		t_rc=$?
+		KTAP_FAILED=$((KTAP_FAILED + 1))
+		echo "not ok $KTAP_N $t_name"
+		tail -n 100 "$t_out" | sed 's/^/# /'
+		echo "# exit status $t_rc of: $*"
+		rm -f "$t_out"
+		return 1
+	fi
+}
+
+# The script's last words: the plan, which tells a finished run from one cut
+# short, and the status.
 finish() {
-	echo "1..$ktap_n"
-	[ "$ktap_n" -gt 0 ] && [ "$ktap_failed" -eq 0 ]
+	echo "1..$KTAP_N"
+	[ "$KTAP_N" -gt 0 ] && [ "$KTAP_FAILED" = 0 ]
 	exit
 }

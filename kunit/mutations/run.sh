@@ -21,14 +21,14 @@ git -C "$tree" apply "$here/mutants.patch" || {
 	echo "mutants: mutants.patch does not fit the series any more: adapt it" >&2
 	exit 1
 }
-scripts/kbuild.sh mutants linux-mutants scripts/lab/lab.config Kconfig.fragment
-scripts/modules.sh mutants module kunit
+scripts/build/kbuild.sh mutants linux-mutants scripts/lab/lab.config Kconfig.fragment
+scripts/build/modules.sh mutants module kunit
 
 # boot N SUITE: run it, and print the cases that fail
 boot() {
-	scripts/lab/run.sh -u -k mutants -m 5G -o "mutant-$1" \
-		-a "prezero_mutation=$1 kunit.filter_glob=$2" \
-		scripts/tests/kunit.sh </dev/null >/dev/null 2>&1 || true
+	scripts/lab/run.sh --untimed --kernel mutants --memory 5G --name "mutant-$1" \
+		--append "prezero_mutation=$1 kunit.filter_glob=$2" \
+		scripts/tests/guest/kunit.sh </dev/null >/dev/null 2>&1 || true
 	grep -aoE '    (not )?ok [0-9]+ [a-z0-9_]+' "build/runs/mutant-$1/console.log" |
 		awk '$1 == "not" { print $4 } $1 == "ok" { n++ } END { if (!n) print "no-case-ran" }' |
 		sort -u || true

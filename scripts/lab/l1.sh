@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034
-# What the scripts share that run in the libvirt lab (run.sh -d): libvirt, and a
+# What the scripts share that run in the libvirt lab (run.sh --disk): libvirt, and a
 # guest in it.  After lib.sh; bash.
 
 # All as root and with nothing in between: there is no systemd, and the machine

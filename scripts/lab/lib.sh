@@ -3,35 +3,16 @@
 # What the scripts that run inside the lab share: KTAP output, the edu device
 # behind vfio-pci, and prezero's files.
 
+# shellcheck source=scripts/ktap.sh
+. /lab/ktap.sh
+
 PREZERO=/sys/kernel/mm/prezero
-# There is no local in sh: every function's variables carry its name.
-KTAP_N=0
-KTAP_FAILED=0
 echo "KTAP version 1"
 GROUP=
 
 # A line of the test in the kernel log, so that a splat can be told to a step.
 mark() {
 	echo "lab: $*" >/dev/kmsg
-}
-
-# t "what is true" command...: one test.  The command's output is the
-# diagnosis, shown only when it fails.
-t() {
-	t_name=$1
-	shift
-	KTAP_N=$((KTAP_N + 1))
-	mark "$KTAP_N $t_name"
-	if "$@" >/tmp/t.out 2>&1; then
-		echo "ok $KTAP_N $t_name"
-	else
-		t_rc=$?
-		KTAP_FAILED=$((KTAP_FAILED + 1))
-		echo "not ok $KTAP_N $t_name"
-		sed 's/^/# /' /tmp/t.out
-		echo "# exit status $t_rc of: $*"
-		return 1
-	fi
 }
 
 # t_not "what is true" command...: the command must fail, and say why.
@@ -44,14 +25,6 @@ t_not() {
 refuses() {
 	"$@" && return 1
 	return 0
-}
-
-# The script's last words: the plan, which tells a finished run from one cut
-# short, and the status.
-finish() {
-	echo "1..$KTAP_N"
-	[ "$KTAP_N" -gt 0 ] && [ "$KTAP_FAILED" = 0 ]
-	exit
 }
 
 # Past t's redirection: what nothing after it can go on without.
@@ -140,7 +113,7 @@ hugetlb_pool() {
 	pool_file=/sys/kernel/mm/hugepages/hugepages-${pool_kib}kB/nr_hugepages
 	echo "$pool_pages" >"$pool_file"
 	[ "$(cat "$pool_file")" = "$pool_pages" ] ||
-		die "$1: got $(cat "$pool_file") of $pool_pages pages: free memory is fragmented, give the lab more (-m)"
+		die "$1: got $(cat "$pool_file") of $pool_pages pages: free memory is fragmented, give the lab more (--memory)"
 }
 
 # map_pooled BACKING MIB [ARG...]: map_row, with a pool as long as it takes.

@@ -9,66 +9,77 @@ set -euo pipefail
 
 usage() {
 	cat <<-USAGE
-	usage: run.sh [options] SCRIPT [ARG...]
-	  -k NAME     kernel: build/NAME (lab, stock, debug; default lab)
-	  -m SIZE     memory in MiB or with G (default 1G)
-	  -c N        CPUs (default 2)
-	  -n N        NUMA nodes, CPUs and memory split evenly (default 1)
-	  -t SECONDS  time limit (default 120)
-	  -a ARGS     more kernel command line
-	  -q ARGS     more QEMU arguments
-	  -y KIND     the IOMMU: intel, amd or virtio (default intel)
-	  -e          more devices: a second edu, and one with a BAR of 1 GiB
-	  -p          touch all of the VM's memory first: for anything timed
-	  -S          sparse memory: of this machine's it takes only what the VM writes
-	  -B          a balloon with free page reporting; QEMU's monitor is /dev/ttyS2
-	  -i          counted time: one CPU, one instruction is one nanosecond
-	  -u          nothing is timed: use KVM if it works here
-	  -D SIZE     a blank disk, /dev/vda
-	  -s          put stress-ng in
-	  -o NAME     name of the run (default: SCRIPT-NAME of kernel)
-	  -M NAME     with the modules built for kernel NAME (default: its own)
-	  -d          boot from the libvirt image (make lab-image): the script runs in
-	              Debian, by bash, with libvirt; /out there is build/runs/NAME/out
-	  -r          the script is any command: return its status, expect no plan
-	  -I          the script is a shell: give it this terminal (ends with Ctrl-A X)
-	  -v          show the kernel log, too
+	usage: run.sh [OPTION...] SCRIPT [ARG...]
+	  -k, --kernel NAME     build/NAME: lab, stock or debug (default lab)
+	  -m, --memory SIZE     in MiB, or with G (default 1G)
+	  -c, --cpus N          (default 2)
+	  -n, --nodes N         NUMA nodes; CPUs and memory are split evenly (default 1)
+	  -t, --time SECONDS    time limit (default 120)
+	  -a, --append ARGS     more kernel command line
+	  -q, --qemu ARGS       more QEMU arguments
+	  -y, --iommu KIND      intel, amd or virtio (default intel)
+	  -e, --devices         a second edu device, and one with a BAR of 1 GiB
+	  -p, --prealloc        touch all of the VM's memory first: for anything timed
+	  -S, --sparse          take only the memory that the VM writes
+	  -B, --balloon         a balloon with free page reporting; QEMU's monitor is
+	                        /dev/ttyS2
+	  -i, --icount          counted time: one CPU, an instruction takes a nanosecond
+	  -u, --untimed         use KVM if it works here: nothing is timed
+	  -D, --blank SIZE      a blank disk, /dev/vda
+	  -s, --stress          put stress-ng in
+	  -o, --name NAME       name of the run (default SCRIPT-KERNEL)
+	  -M, --modules NAME    the modules built for kernel NAME (default: its own)
+	  -d, --disk            boot from the libvirt image (make lab-image): Debian with
+	                        libvirt, the script is run by bash; /out there is
+	                        build/runs/NAME/out
+	  -r, --raw             the script is any command: return its status, expect no
+	                        plan
+	  -I, --interactive     the script is a shell: give it this terminal (Ctrl-A X
+	                        ends it)
+	  -v, --verbose         show the kernel log, too
+	  -h, --help            this text
 	USAGE
-	exit 2
 }
+
+options=$(getopt -n run.sh -o +k:m:c:n:t:a:q:y:D:epSBiuso:M:drIvh \
+	-l kernel:,memory:,cpus:,nodes:,time:,append:,qemu:,iommu:,devices,prealloc \
+	-l sparse,balloon,icount,untimed,blank:,stress,name:,modules:,disk,raw \
+	-l interactive,verbose,help -- "$@") || { usage >&2; exit 2; }
+eval set -- "$options"
 
 kernel=lab mem=1G cpus=2 nodes=1 limit=120 append='' qemu_args='' prealloc=off
 icount='' untimed='' stress='' name='' verbose='' mods='' blank='' devices=''
 disk='' raw='' interactive='' status='' iommu=intel reserve=on balloon=''
-while getopts k:m:c:n:t:a:q:y:D:epSBiuso:M:drIv opt; do
-	case $opt in
-	k) kernel=$OPTARG ;;
-	m) mem=$OPTARG ;;
-	c) cpus=$OPTARG ;;
-	n) nodes=$OPTARG ;;
-	t) limit=$OPTARG ;;
-	a) append+=" $OPTARG" ;;
-	q) qemu_args=$OPTARG ;;
-	y) iommu=$OPTARG ;;
-	D) blank=$OPTARG ;;
-	e) devices=1 ;;
-	p) prealloc=on ;;
-	S) reserve=off ;;
-	B) balloon=1 ;;
-	i) icount=1 ;;
-	u) untimed=1 ;;
-	s) stress=1 ;;
-	o) name=$OPTARG ;;
-	M) mods=$OPTARG ;;
-	d) disk=1 ;;
-	r) raw=1 ;;
-	I) interactive=1 limit=0 ;;
-	v) verbose=1 ;;
-	*) usage ;;
+while :; do
+	case $1 in
+	-k | --kernel) kernel=$2; shift ;;
+	-m | --memory) mem=$2; shift ;;
+	-c | --cpus) cpus=$2; shift ;;
+	-n | --nodes) nodes=$2; shift ;;
+	-t | --time) limit=$2; shift ;;
+	-a | --append) append+=" $2"; shift ;;
+	-q | --qemu) qemu_args=$2; shift ;;
+	-y | --iommu) iommu=$2; shift ;;
+	-D | --blank) blank=$2; shift ;;
+	-o | --name) name=$2; shift ;;
+	-M | --modules) mods=$2; shift ;;
+	-e | --devices) devices=1 ;;
+	-p | --prealloc) prealloc=on ;;
+	-S | --sparse) reserve=off ;;
+	-B | --balloon) balloon=1 ;;
+	-i | --icount) icount=1 ;;
+	-u | --untimed) untimed=1 ;;
+	-s | --stress) stress=1 ;;
+	-d | --disk) disk=1 ;;
+	-r | --raw) raw=1 ;;
+	-I | --interactive) interactive=1 limit=0 ;;
+	-v | --verbose) verbose=1 ;;
+	-h | --help) usage; exit ;;
+	--) shift; break ;;
 	esac
+	shift
 done
-shift $((OPTIND - 1))
-[ $# -gt 0 ] || usage
+[ $# -gt 0 ] || { usage >&2; exit 2; }
 script=$1
 shift
 
@@ -103,7 +114,7 @@ free_mib=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
 want_mib=$mib
 [ "$reserve" = on ] || want_mib=$((512 + mib / 48))
 [ "$want_mib" -lt "$free_mib" ] ||
-	fail "the VM wants $want_mib MiB, this machine has $free_mib free: ask for less (-m), or wait"
+	fail "the VM wants $want_mib MiB, this machine has $free_mib free: ask for less (--memory), or wait"
 
 # KVM is worth having only where it works: booting is the only way to know.
 # The answer holds until this machine reboots.
@@ -113,7 +124,7 @@ pick_accel() {
 	[ -w /dev/kvm ] || { echo tcg; return; }
 	if [ "$(cut -d' ' -f1 "$stamp" 2>/dev/null)" != "$id" ]; then
 		if LAB_ACCEL=kvm timeout -k 5 40 "$0" -k "$kernel" -m 256M -t 30 \
-		   -o kvm-probe "$top/scripts/tests/kvm-probe.sh" >/dev/null 2>&1; then
+		   -o kvm-probe "$top/scripts/tests/guest/kvm-probe.sh" >/dev/null 2>&1; then
 			echo "$id kvm" >"$stamp"
 		else
 			echo "$id tcg" >"$stamp"
@@ -145,7 +156,7 @@ part() {
 tool() {
 	local out
 	out=$build/tools/$(basename "$1" .c)
-	if [ ! -e "$out" ] || [ -n "$(find "$1" "$here"/*.h -newer "$out")" ]; then
+	if [ ! -e "$out" ] || [ -n "$(find "$1" "$here"/programs/*.h -newer "$out")" ]; then
 		gcc -O2 -Wall -Wextra -Werror -static -o "$out" "$1"
 	fi
 	cp "$out" "$dir/tree/lab/"
@@ -153,21 +164,21 @@ tool() {
 
 flock 9
 mkdir -p "$dir/tree/lab/kunit"
-for c in "$here"/*.c; do
+for c in "$here"/programs/*.c; do
 	tool "$c"
 done
-cp "$here/lib.sh" "$top"/scripts/tests/*.sh "$dir/tree/lab/"
+cp "$here/lib.sh" "$top/scripts/ktap.sh" "$top"/scripts/tests/guest/*.sh "$dir/tree/lab/"
 cp "$script" "$dir/tree/lab/"
 modules() {
 	[ ! -d "$build/mod/${mods:-$kernel}/$1" ] || find "$build/mod/${mods:-$kernel}/$1" -name '*.ko' -exec cp {} "$2" \;
 }
 modules module "$dir/tree/lab"
 modules kunit "$dir/tree/lab/kunit"
-modules scripts/lab/cost "$dir/tree/lab"
-modules scripts/lab/pinner "$dir/tree/lab"
+modules scripts/lab/modules/cost "$dir/tree/lab"
+modules scripts/lab/modules/pinner "$dir/tree/lab"
 if [ -n "$disk" ]; then
 	mkdir "$dir/out"
-	cp "$here/l1.sh" "$here"/boot/*.sh "$here"/boot/*.xml "$top"/scripts/libvirt/* "$dir/tree/lab/"
+	cp "$here/l1.sh" "$here/l2.xml" "$top"/scripts/libvirt/* "$dir/tree/lab/"
 fi
 {
 	printf "exec ${disk:+ba}sh /lab/%q" "$(basename "$script")"
@@ -195,7 +206,7 @@ case $iommu in
 intel) qemu+=(-device "intel-iommu,intremap=on,caching-mode=on") ;;
 amd) qemu+=(-device "amd-iommu,intremap=on") ;;
 virtio) qemu+=(-device virtio-iommu-pci) ;;
-*) fail "-y $iommu: say intel, amd or virtio" ;;
+*) fail "--iommu $iommu: say intel, amd or virtio" ;;
 esac
 qemu+=(-device "edu,dma_mask=0xffffffffffffffff")
 
@@ -312,7 +323,7 @@ problem() {
 bad=
 
 if [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
-	problem "no end after $limit s (time limit: -t)"
+	problem "no end after $limit s (time limit: --time)"
 elif [ "$rc" -ne 0 ]; then
 	problem "QEMU ended with status $rc: $(tail -n 3 "$dir/qemu.log")"
 fi

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0
+# Rows of boot-guest.sh to gnuplot's data: a line per memory and size, a median per
+# configuration, "-" where there is none.
+include "stats";
+
+. as $rows
+| (map(.mib) | unique) as $sizes
+| ["memory", "GiB", "one", "stock", "leaf", "prezero", "none"],
+(["thp", "tmpfs", "hugetlb2m", "hugetlb1g"][] as $b | $sizes[] as $s
+| [$b, $s / 1024]
++ [("one", "stock", "leaf", "prezero", "none") as $c
+	| [$rows[] | select(.mib == $s and .config == $c and
+		(.backing == $b or $c == "none")) | .start_s]
+	| if . == [] then "-" else median end])
+| @tsv

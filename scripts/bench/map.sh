@@ -1,0 +1,63 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Map memory for DMA in the lab, without and with prezero, and print one table.
+#
+# usage: map.sh [lab|stock]...   kernels to run, side by side
+# environment:
+#   N         GiB to map (4); the VM has three times that, and 2 more with hugetlb1g
+#   REPEAT    how often (1); the kernels take turns, the table has medians
+#   ICOUNT    set: counted time instead of wall time
+#   BACKINGS  which memory (thp 4k memfd; tmpfs hugetlb2m hugetlb1g 4kfrag memfd-qemu)
+#   PIN_BATCH values of that parameter to compare with its default (1 512)
+#   IOMMUFD   set: also through iommufd's version of the container
+#   APPEND    more kernel command line; "init_on_alloc=1" is Debian's default
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+top=$(realpath "$here/../..")
+n=${N:-4} repeat=${REPEAT:-1} out=$top/build/results/map.json
+read -ra backings <<<"${BACKINGS:-thp 4k memfd}"
+kernels=("${@:-lab}")
+mkdir -p "${out%/*}"
+rm -f "$out"
+rows=$(mktemp)
+trap 'rm -f "$rows"' EXIT
+
+timing=(--prealloc --append "${APPEND:-}")
+[ -z "${ICOUNT:-}" ] || timing+=(--icount)
+mem=$((n * 3))
+# Gigantic pages want room to be put together in, and no traces of others: they
+# come first.
+if [[ " ${backings[*]} " = *" hugetlb1g "* ]]; then
+	mem=$((mem + 2))
+	backings=(hugetlb1g "${backings[@]/hugetlb1g/}")
+	mapfile -t backings < <(printf '%s\n' "${backings[@]}" | grep .)
+fi
+limit=$((120 + 60 * n * ${#backings[@]} * (1 + $(wc -w <<<"${PIN_BATCH:-} ${IOMMUFD:-}"))))
+for ((r = 1; r <= repeat; r++)); do
+	for kernel in "${kernels[@]}"; do
+		modes="off on"
+		if [ "$kernel" = stock ]; then
+			modes=off
+		else
+			for batch in ${PIN_BATCH:-}; do
+				modes="$modes pin_batch=$batch"
+			done
+		fi
+		[ -z "${IOMMUFD:-}" ] || modes="$modes iommufd"
+		echo "$kernel kernel, $n GiB of ${backings[*]}, run $r of $repeat"
+		"$top/scripts/lab/run.sh" --kernel "$kernel" --memory "${mem}G" "${timing[@]}" --time $limit \
+			--name "map-$kernel" "$here/map-guest.sh" $((n << 10)) $r $r "$modes" \
+			"${backings[@]}" >"$rows.out" || {
+			cat "$rows.out"
+			exit 1
+		}
+		grep '^{' "$rows.out" >>"$rows"
+		rm -f "$rows.out"
+	done
+done
+jq -s . "$rows" >"$out"
+
+echo
+jq -L "$here" -r -f "$here/map-table.jq" "$out" | awk -F'\t' -f "$here/columns.awk"
+echo
+echo "rows: ${out#"$top"/}"

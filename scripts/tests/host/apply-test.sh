@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# apply.sh against trees in order and out of order.  A tree here is the files
+# the series touches, as they are before it, and the top Makefile.
+set -uo pipefail
+top=$(realpath "$(dirname "$0")/../../..")
+linux=$top/build/linux
+patches=${PATCHES:-$top/patches}
+export PATCHES=$patches
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export GIT_CONFIG_GLOBAL=$work/gitconfig GIT_CONFIG_SYSTEM=/dev/null
+git config --global user.name test
+git config --global user.email test@localhost
+git config --global init.defaultBranch main
+
+mapfile -t series < <(grep -vE '^(#|$)' "$patches/series")
+mapfile -t files < <(cd "$patches" && sed -nE 's,^(---|\+\+\+) [ab]/,,p' "${series[@]}" | sort -u)
+
+# shellcheck source=scripts/ktap.sh
+. "$top/scripts/ktap.sh"
+
+plain() {
+	local f
+	rm -rf "$work/tree"
+	mkdir "$work/tree"
+	for f in Makefile "${files[@]}"; do
+		git -C "$linux" cat-file -e "base:$f" 2>/dev/null || continue
+		mkdir -p "$work/tree/$(dirname "$f")"
+		git -C "$linux" show "base:$f" >"$work/tree/$f"
+	done
+}
+
+git_tree() {
+	plain
+	git -C "$work/tree" init -q
+	git -C "$work/tree" add -A
+	git -C "$work/tree" commit -qm base
+}
+
+# The files only: what git keeps for itself is not the tree's content.
+sum() {
+	(cd "$work/tree" && find . -path ./.git -prune -o -type f -print0 | sort -z | xargs -0 sha256sum)
+}
+
+run() {
+	"$top/scripts/apply.sh" "$work/tree" 2>&1 | tee "$work/out"
+}
+
+applied() {
+	local p f
+	plain >/dev/null
+	mv "$work/tree" "$work/want"
+	for p in "${series[@]}"; do
+		patch -d "$work/want" -p1 -F0 -f -s --no-backup-if-mismatch <"$patches/$p" || return 1
+	done
+	"$1" && run || return 1
+	diff -r -x .git "$work/want" "$work/tree"
+	local rc=$?
+	rm -rf "$work/want"
+	return "$rc"
+}
+
+# refused MESSAGE: says so, fails, and leaves every file alone
+refused() {
+	local before
+	before=$(sum)
+	! run || return 1
+	grep -q "$1" "$work/out" && [ "$(sum)" = "$before" ]
+}
+
+t "a plain tree gets the series" applied plain
+t "a second time is refused" refused "already"
+t "a git tree gets the series" applied git_tree
+commits=$(git -C "$work/tree" rev-list --count HEAD)
+t "as one commit per patch" test "$commits" = $((${#series[@]} + 1))
+t "a second time is refused on git, too" refused "already"
+
+plain
+patch -d "$work/tree" -p1 -f -s <"$patches/${series[0]}"
+t "a tree with the first patch only is refused" refused "part of the series"
+
+git_tree
+some=("${series[@]:0:(${#series[@]} + 1) / 2}")
+git -C "$work/tree" am -q "${some[@]/#/$patches/}"
+t "a git tree with the first half is refused" refused "already"
+
+plain
+sed -i 's/^PATCHLEVEL = .*/PATCHLEVEL = 11/' "$work/tree/Makefile"
+t "another version is refused" refused "is Linux 6.11"
+
+git_tree
+echo "# mine" >>"$work/tree/Makefile"
+t "a git tree with open changes is refused" refused "not committed"
+
+plain
+last=$(sed -nE 's,^\+\+\+ b/,,p' "$patches/${series[-1]}" | tail -n 1)
+: >"$work/tree/$last"
+t "a tree the last patch does not fit is refused, untouched" refused "does not apply"
+
+rm -rf "$work/tree"
+mkdir "$work/tree"
+t "something that is no kernel tree is refused" refused "not a kernel tree"
+
+finish

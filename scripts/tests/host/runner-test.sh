@@ -1,0 +1,75 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# run.sh must not pass what did not pass: one run for each way to go wrong.
+#
+# usage: runner-test.sh [KERNEL]
+set -uo pipefail
+top=$(realpath "$(dirname "$0")/../../..")
+kernel=${1:-lab}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# shellcheck source=scripts/ktap.sh
+. "$top/scripts/ktap.sh"
+
+# script LINE...: what is run in the lab
+script() {
+	printf '%s\n' '. /lab/lib.sh' "$@" >"$work/runner.sh"
+}
+
+run() {
+	"$top/scripts/lab/run.sh" --kernel "$kernel" --memory 512M --time 20 --name runner "$work/runner.sh" 2>&1
+}
+
+# fails MESSAGE: the run does, and says so
+fails() {
+	! run >"$work/out" || { echo "it passed"; return 1; }
+	cat "$work/out"
+	grep -q "$1" "$work/out"
+}
+
+# raw STATUS OUTPUT: a command without a plan returns them
+raw() {
+	local rc=0
+	"$top/scripts/lab/run.sh" --raw --kernel "$kernel" --memory 512M --time 20 --name runner "$work/runner.sh" >"$work/out" || rc=$?
+	cat "$work/out"
+	echo "status $rc"
+	[ "$rc" -eq "$1" ] && [ "$(cat "$work/out")" = "$2" ]
+}
+
+# What a command leaves in the libvirt lab's /out is here afterwards.
+in_libvirt_lab() {
+	local rc=0
+	"$top/scripts/lab/run.sh" --disk --raw --kernel "$kernel" --memory 2G --time 120 --name runner "$top/scripts/lab/shell.sh" \
+		'virsh version >/out/version; ls /lab/prezero.ko; exit 5' >"$work/out" || rc=$?
+	cat "$work/out" "$top/build/runs/runner/out/version"
+	[ "$rc" -eq 5 ] && grep -q '^/lab/prezero.ko$' "$work/out" &&
+		grep -q 'Running hypervisor: QEMU' "$top/build/runs/runner/out/version"
+}
+
+script 't "fine" true' 'finish'
+t "a run that passes, passes" run
+script 't "fine" true' 't "not fine" false' 'finish'
+t "a failed test fails the run" fails "a test failed"
+script 't "fine" true' 'echo 1..1' 'exit 3'
+t "a bad exit status fails the run" fails "the script failed"
+script 't "fine" true' 'exit 0'
+t "a script without a plan fails the run" fails "the plan says nothing"
+script 't "fine" true' 'echo 1..2' 'exit 0'
+t "a short count fails the run" fails "1 tests passed, the plan says 2"
+script 't "fine" true' 'echo "WARNING: CPU: 0 PID: 1 at mm/x.c:1" >/dev/kmsg' 'finish'
+t "a warning in the kernel log fails the run" fails "the kernel complained"
+script 't "fine" true' 'echo "BUG: Bad page state in process x" >/dev/kmsg' 'finish'
+t "a bad page in the kernel log fails the run" fails "Bad page state"
+script 'echo c >/proc/sysrq-trigger'
+t "a panic fails the run" fails "did not come to its end"
+script 'sleep 1000'
+t "running out of time fails the run" fails "no end after 20 s"
+printf 'echo one; exit 7\n' >"$work/runner.sh"
+t "a command's status and output come back" raw 7 one
+printf 'printf one\n' >"$work/runner.sh"
+t "so do they without a newline at the end" raw 0 one
+printf 'echo "WARNING: CPU: 0 PID: 1 at mm/x.c:1" >/dev/kmsg\n' >"$work/runner.sh"
+t "a warning in the kernel log fails a command" raw 1 ''
+t "a command in the libvirt lab" in_libvirt_lab
+finish
