@@ -130,7 +130,8 @@ check-debug: module-debug ## all lab tests on the debug kernel, the slow ones, t
 	@scripts/tests/cases.sh debug debug-slow
 
 .PHONY: check-long
-check-long: module-lab module-debug ## lab tests that take too long for "make check"; on the debug kernel, too
+check-long: module-lab module-debug ## what takes too long for "make check": each group of patches alone, long lab tests, more of the debug kernel
+	@scripts/tests/host/groups.sh
 	@scripts/tests/cases.sh long debug-slow
 
 .PHONY: cost
