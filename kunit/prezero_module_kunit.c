@@ -8,7 +8,6 @@
 #include <kunit/test.h>
 #include <linux/fs.h>
 #include <linux/gfp.h>
-#include <linux/kconfig.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>

@@ -5,9 +5,10 @@
 # scripts/bench/cost.sh compares kernels.
 #
 # usage: cost-guest.sh STATE...
-#   off	  without prezero
-#   on	  prezero enabled, no memory cleared
-#   cleared  prezero enabled, all free memory cleared before each measurement
+#   6.12          the kernel without the series
+#   leaf          the series, prezero not loaded
+#   enabled       prezero enabled, no memory cleared
+#   leaf+prezero  all free memory cleared before each measurement
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -20,7 +21,7 @@ ratio() {
 
 enter() {
 	case $1 in
-	on)
+	enabled)
 		echo 1 >"$PREZERO/enabled" && no_more_passes &&
 			echo 1 >"$PREZERO/flush" &&
 			[ "$(free_zeroed)" = 0 ]
@@ -30,7 +31,7 @@ enter() {
 
 # What was measured last has used some of the cleared memory.
 ready() {
-	[ "$STATE" = cleared ] || return 0
+	[ "$STATE" = leaf+prezero ] || return 0
 	echo 100 >"$PREZERO/interval_ms" && wait_cleared >/dev/null && no_more_passes
 }
 
@@ -83,9 +84,11 @@ setup_thp
 # Else a probe goes on costing instructions for a while after it was removed.
 echo 0 >/proc/sys/debug/kprobes-optimization
 for STATE; do
-	if [ "$STATE" != off ] && [ ! -e "$PREZERO" ]; then
-		t "prezero loads" load_prezero || die "nothing to measure"
-	fi
+	case $STATE in
+	enabled | leaf+prezero)
+		[ -e "$PREZERO" ] || t "prezero loads" load_prezero || die "nothing to measure"
+		;;
+	esac
 	t "$STATE: state entered" enter "$STATE" || die "not what is to be measured"
 	t "$STATE: allocations counted" all_orders
 	t "$STATE: faults counted" all_faults

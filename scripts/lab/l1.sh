@@ -51,11 +51,11 @@ l2_hostdev() {
 	printf "</source></hostdev>\n"
 }
 
-# define_l2 BACKING MIB [none]: the guest "l2", with the device or without
+# define_l2 BACKING MIB ["no device"]: the guest "l2", with the device or without
 define_l2() {
 	local device
 	device=$(l2_hostdev)
-	[ "${3:-}" != none ] || device=
+	[ "${3:-}" != "no device" ] || device=
 	sed -e "s|@MIB@|$2|" -e "s|@BACKING@|$(l2_backing "$1")|" -e "s|@DEVICE@|$device|" \
 		-e "s|@QEMU@|$(l2_qemu "$1" "$2")|" /lab/l2.xml >/tmp/l2.xml
 	virsh -q define /tmp/l2.xml

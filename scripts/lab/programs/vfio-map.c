@@ -81,6 +81,27 @@ static bool prezero_enabled(void)
 	       (buf[0] == '1' || buf[0] == 'Y');
 }
 
+/* The row begins with the configuration, by the name that all tables use. */
+static void print_config(bool patched, bool prezero)
+{
+	char pin_batch[32];
+
+	if (!patched) {
+		printf("{\"config\":\"6.12\",");
+		return;
+	}
+	if (!read_line("/sys/module/vfio_iommu_type1/parameters/pin_batch",
+		       pin_batch, sizeof(pin_batch)))
+		errx(1, "no vfio_iommu_type1.pin_batch: the kernel lacks pinning by leaf");
+	pin_batch[strcspn(pin_batch, "\n")] = 0;
+	if (!strcmp(pin_batch, "0"))
+		printf("{\"config\":\"%s\",", prezero ? "leaf+prezero" : "leaf");
+	else if (!strcmp(pin_batch, "1"))
+		printf("{\"config\":\"page by page\",");
+	else
+		printf("{\"config\":\"pin_batch=%s\",", pin_batch);
+}
+
 /* A region of which nothing has been touched */
 static __u8 *reserve(const struct backing *b, __u64 bytes)
 {
@@ -311,10 +332,9 @@ static __u64 parse_size(const char *s)
 static void usage(void)
 {
 	fputs("vfio-map -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE\n"
-	      "         [-k KERNEL] [-n REPEAT] [-P FILE] [-fux]\n"
+	      "         [-n REPEAT] [-P FILE] [-fux]\n"
 	      "  -b  thp, 4k, 4kfrag, memfd, memfd-qemu, tmpfs, hugetlb2m or hugetlb1g\n"
 	      "  -s  how much to map: a multiple of 2M (of 1G for hugetlb1g)\n"
-	      "  -k  the row's \"kernel\" (default: by /proc/vmstat)\n"
 	      "  -n  the row's \"repeat\" (default 1)\n"
 	      "  -P  write there where the kernel spends the cold map, in samples\n"
 	      "  -f  through iommufd's version of the container\n"
@@ -326,7 +346,7 @@ static void usage(void)
 
 int main(int argc, char **argv)
 {
-	const char *group = NULL, *device = NULL, *kernel = NULL;
+	const char *group = NULL, *device = NULL;
 	const char *container = "/dev/vfio/vfio";
 	const struct backing *b = NULL;
 	double map_s, remap_s, unmap_s;
@@ -337,10 +357,9 @@ int main(int argc, char **argv)
 	struct profile profile;
 	struct lab lab;
 	int opt, repeat = 1;
-	char pin_batch[32];
 	__u8 *mem;
 
-	while ((opt = getopt(argc, argv, "g:d:b:s:k:n:P:fux")) != -1) {
+	while ((opt = getopt(argc, argv, "g:d:b:s:n:P:fux")) != -1) {
 		switch (opt) {
 		case 'g':
 			group = optarg;
@@ -357,9 +376,6 @@ int main(int argc, char **argv)
 			break;
 		case 's':
 			bytes = parse_size(optarg);
-			break;
-		case 'k':
-			kernel = optarg;
 			break;
 		case 'n':
 			repeat = atoi(optarg);
@@ -417,16 +433,7 @@ int main(int argc, char **argv)
 	dma_unmap(&lab, bytes);
 	dirty(mem, bytes);
 
-	if (!kernel)
-		kernel = patched ? "patched" : "unpatched";
-	if (read_line("/sys/module/vfio_iommu_type1/parameters/pin_batch",
-		      pin_batch, sizeof(pin_batch)))
-		pin_batch[strcspn(pin_batch, "\n")] = 0;
-	else
-		snprintf(pin_batch, sizeof(pin_batch), "null");
-
-	printf("{\"kernel\":\"%s\",\"prezero\":%s,\"pin_batch\":%s,",
-	       kernel, prezero ? "true" : "false", pin_batch);
+	print_config(patched, prezero);
 	printf("\"iommufd\":%s,\"backing\":\"%s\",\"bytes\":%llu,",
 	       strcmp(container, "/dev/iommu") ? "false" : "true", b->name, bytes);
 	printf("\"map_s\":%.6f,\"faults\":%ld,\"remap_s\":%.6f,\"unmap_s\":%.6f,",

@@ -82,7 +82,7 @@ restart_libvirt() {
 }
 
 without_device() {
-	define_l2 thp 512 none && start_l2 l2 && stop_l2 l2
+	define_l2 thp 512 "no device" && start_l2 l2 && stop_l2 l2
 }
 
 setup_thp
