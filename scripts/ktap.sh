@@ -11,6 +11,11 @@ mark() {
 	:
 }
 
+# subtests: results of the test that has just run, indented by four spaces.
+subtests() {
+	:
+}
+
 # t "what is true" command...: one test.  The command's output is the
 # diagnosis, shown only when it fails.
 t() {
@@ -20,11 +25,13 @@ t() {
 	KTAP_N=$((KTAP_N + 1))
 	mark "$KTAP_N $t_name"
 	if "$@" >"$t_out" 2>&1 </dev/null; then
+		subtests
 		echo "ok $KTAP_N $t_name"
 		rm -f "$t_out"
 	else
 		t_rc=$?
 		KTAP_FAILED=$((KTAP_FAILED + 1))
+		subtests
 		echo "not ok $KTAP_N $t_name"
 		tail -n 100 "$t_out" | sed 's/^/# /'
 		echo "# exit status $t_rc of: $*"

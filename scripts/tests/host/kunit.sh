@@ -6,7 +6,7 @@ cd "$(dirname "$(realpath "$0")")/../../.." || exit
 out=build/runs/kunit/out.log
 
 scripts/build/modules.sh lab module kunit || exit
-scripts/lab/run.sh --untimed --memory 5G --name kunit scripts/tests/guest/kunit.sh | grep -E '^(ok|not ok|#) |not ok'
+scripts/lab/run.sh --untimed --memory 5G --name kunit scripts/tests/guest/kunit.sh | grep -E '^(ok|not ok|#) |^ *(not )?ok '
 rc=$?
 
 # kunit.py wants the plan first.
