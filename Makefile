@@ -75,6 +75,10 @@ patches: ## write build/linux's branch "series" to patches/
 kunit: module-lab ## run the KUnit suites in the lab
 	@scripts/tests/host/kunit.sh
 
+.PHONY: kunit-py
+kunit-py: source ## run them built into a kernel of their own, by the kernel's kunit.py
+	@scripts/tests/host/kunit-py.sh
+
 .PHONY: lab-test
 lab-test: module-lab lab-image ## run the lab tests (scripts/tests/cases)
 	@scripts/tests/cases.sh check
@@ -130,7 +134,7 @@ check-debug: module-debug ## all lab tests on the debug kernel, the slow ones, t
 	@scripts/tests/cases.sh debug debug-slow
 
 .PHONY: check-long
-check-long: module-lab module-debug ## lab tests that take too long for "make check"; on the debug kernel, too
+check-long: module-lab module-debug kunit-py ## what takes too long for "make check"; lab tests on the debug kernel, too
 	@scripts/tests/cases.sh long debug-slow
 
 .PHONY: cost

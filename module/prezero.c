@@ -616,4 +616,5 @@ static void __exit prezero_exit(void)
 module_exit(prezero_exit);
 
 MODULE_LICENSE("GPL");
+MODULE_VERSION("0.9");
 MODULE_DESCRIPTION("Clears free memory in idle time, ahead of its use");

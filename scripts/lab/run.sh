@@ -168,7 +168,7 @@ for c in "$here"/programs/*.c; do
 	tool "$c"
 done
 cp "$here/lib.sh" "$top/scripts/ktap.sh" "$top"/scripts/tests/guest/*.sh "$dir/tree/lab/"
-cp "$script" "$dir/tree/lab/"
+cp "$script" "$top"/Documentation/ABI/testing/* "$dir/tree/lab/"
 modules() {
 	[ ! -d "$build/mod/${mods:-$kernel}/$1" ] || find "$build/mod/${mods:-$kernel}/$1" -name '*.ko' -exec cp {} "$2" \;
 }

@@ -22,6 +22,17 @@ keeps() {
 	[ "$(cat "$PREZERO/$1")" = "$old" ]
 }
 
+# Each file, and (RO), (RW) or (WO) as its mode, both as documented and as found
+documented() {
+	awk -v mode="RO 444 RW 644 WO 200" '
+		BEGIN { for (i = split(mode, m); i > 0; i -= 2) octal[m[i - 1]] = m[i] }
+		$1 == "What:" { file = $2 }
+		match($0, /\((RO|RW|WO)\)/) { print octal[substr($0, RSTART + 1, 2)], file }
+		' /lab/sysfs-kernel-mm-prezero | sort >/tmp/documented
+	find "$PREZERO" -type f -exec stat -c '%a %n' {} + | sort >/tmp/found
+	[ -s /tmp/found ] && diff /tmp/documented /tmp/found
+}
+
 # What a gigantic page holds is what the free blocks it is made of held.
 gigantic() {
 	for _ in 1 2; do
@@ -42,6 +53,7 @@ bind_edu
 t_not "the module does not load in a guest by itself" insmod /lab/prezero.ko
 t "and says why" in_kernel_log guest
 t "it does when told to" load_prezero || die "nothing to test"
+t "its files in sysfs are those that are documented" documented
 t_not "but not twice" insmod /lab/prezero.ko allow_guest=1
 t "off, nothing is marked" nothing_marked
 t "off, nothing is served" served thp 0 0

@@ -25,16 +25,32 @@ shell_ok() {
 }
 
 # Patches carry their files' own; the formats of ABI files and pictures have no
-# comments.
+# comments; COPYING is the license itself.
 spdx_ok() {
 	local f bad=0
-	for f in $(matching '.' | grep -vE '^patches/.*\.patch$|^Documentation/ABI/|\.png$'); do
+	for f in $(matching '.' | grep -vE '^patches/.*\.patch$|^Documentation/ABI/|\.png$|^COPYING$'); do
 		head -n 3 "$f" | grep -q 'SPDX-License-Identifier: GPL-2.0' || {
 			echo "$f: no SPDX line"
 			bad=1
 		}
 	done
 	return "$bad"
+}
+
+rst_ok() {
+	local f bad=0
+	for f in $(matching '\.rst$'); do
+		rst2html --strict "$f" >/dev/null || bad=1
+	done
+	return "$bad"
+}
+
+# get_abi.pl prints what it does not like, and ends with 0 all the same.
+abi_ok() {
+	local out
+	out=$("$linux/scripts/get_abi.pl" --dir Documentation/ABI validate 2>&1) || return
+	echo "$out"
+	[ -z "$out" ]
 }
 
 checkpatch() {
@@ -47,6 +63,8 @@ t "shellcheck" shell_ok
 # "coo" is a variable of the AMD IOMMU driver's
 t "spelling" codespell -L coo "${files[@]}"
 t "every file has its SPDX line" spdx_ok
+t "reStructuredText" rst_ok
+t "ABI: get_abi.pl validate" abi_ok
 t "patches/ is what branch series holds" scripts/build/patches.sh --check
 t "the mutations fit the series" git -C "$linux" apply --check "$PWD/kunit/mutations/mutants.patch"
 # Page flags have CamelCase names; MAINTAINERS covers mm/; a commit of a later
