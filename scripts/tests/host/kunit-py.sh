@@ -17,9 +17,10 @@ mkdir -p build/logs
 git -C $linux worktree prune
 [ -d "$tree" ] || git -C $linux worktree add -q --detach "$tree" series || exit
 git -C "$tree" checkout -q -f --detach "$(git -C $linux rev-parse series)" || exit
+rm -rf "$tree/prezero"
 for dir in module kunit; do
 	mkdir -p "$tree/prezero/$dir"
-	cp -pu $dir/*.[ch] $dir/Kbuild $dir/Kconfig "$tree/prezero/$dir/" || exit
+	cp -p $dir/*.[ch] $dir/Kbuild $dir/Kconfig "$tree/prezero/$dir/" || exit
 	echo "obj-y += prezero/$dir/" >>"$tree/Kbuild"
 	echo "source \"prezero/$dir/Kconfig\"" >>"$tree/Kconfig"
 done
