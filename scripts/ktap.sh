@@ -6,7 +6,7 @@
 KTAP_N=0
 KTAP_FAILED=0
 
-# mark TEXT: the test that begins.  In the lab it goes to the kernel log.
+# mark TEXT: a test begins.  In the lab the text goes to the kernel log.
 mark() {
 	:
 }
@@ -16,8 +16,8 @@ subtests() {
 	:
 }
 
-# t "what is true" command...: one test.  The command's output is the
-# diagnosis, shown only when it fails.
+# t "what is true" command...: one test.  The output of the command is shown only
+# when it fails.
 t() {
 	t_name=$1
 	shift
@@ -40,8 +40,8 @@ t() {
 	fi
 }
 
-# The script's last words: the plan, which tells a finished run from one cut
-# short, and the status.
+# The end of a script: the plan, by which a run that was cut short shows, and the
+# status.
 finish() {
 	echo "1..$KTAP_N"
 	[ "$KTAP_N" -gt 0 ] && [ "$KTAP_FAILED" = 0 ]

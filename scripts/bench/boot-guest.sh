@@ -75,7 +75,7 @@ if vmstat nr_free_zeroed >/dev/null; then
 	load_prezero || die "prezero.ko does not load: see the kernel log"
 fi
 
-# Programs and translated code are in their caches when the first row comes.
+# Before the first row, get programs and translated code into their caches.
 warm_up() {
 	define_l2 thp 512 "no device" && start_l2 l2 && stop_l2 l2 &&
 		define_l2 thp 512 && start_l2 l2 && stop_l2 l2

@@ -59,7 +59,7 @@ speed() {
 }
 
 mkdir -p "${out%/*}"
-# A file that stays: a run that was cut short has what it has.
+# This file stays: if the run is cut short, it has the rows so far.
 rows=$out.rows
 rm -f "$rows"
 trap 'rm -f "$rows.out" "$rows.lab" "$rows.plot"' EXIT
@@ -67,8 +67,8 @@ trap 'rm -f "$rows.out" "$rows.lab" "$rows.plot"' EXIT
 if [ "$what" = short ]; then
 	starts lab 1 "1024 4096" thp leaf,leaf+prezero
 else
-	# What the slope is made of, more often; only THP's is small enough to
-	# need it.
+	# Measure the two sizes of the slope more often. Only the slope of THP is
+	# small enough to need that.
 	stock=() lab=()
 	far="$((max > 4 ? 4096 : 512)) $((max << 10))"
 	for ((r = 0; r < slope; r++)); do
@@ -86,18 +86,18 @@ echo
 jq -L "$here" -r -f "$here/boot-table.jq" "$out.json" | awk -F'\t' -f "$here/columns.awk" | tee "$out.txt"
 echo
 if [ "$what" = short ]; then
-	# What cannot be if clearing ahead works: memory that was not served, or a
-	# start that takes longer and longer with memory
+	# Clearing ahead works if the memory was served without clearing, and the
+	# time to start does not grow with memory.
 	jq -e '
 		def s($config; $mib): map(select(.config == $config and .mib == $mib))[0].start_s;
 		(map(select(.config == "leaf+prezero")) | length == 2 and all(.hit_mib >= .mib * 0.95)) and
 		s("leaf+prezero"; 4096) < s("leaf"; 4096) and
 		s("leaf+prezero"; 4096) - s("leaf+prezero"; 1024) < 0.2 * (s("leaf"; 4096) - s("leaf"; 1024))
 		' "$out.json" >/dev/null || {
-		echo "not ok cleared memory hardly takes time to start with: see ${out#"$top"/}.json"
+		echo "not ok the time to start does not grow with cleared memory: see ${out#"$top"/}.json"
 		exit 1
 	}
-	echo "ok cleared memory hardly takes time to start with"
+	echo "ok the time to start does not grow with cleared memory"
 else
 	if [ -z "${ICOUNT:-}" ]; then
 		speed | tee -a "$out.txt"

@@ -29,7 +29,7 @@ enter() {
 	esac
 }
 
-# What was measured last has used some of the cleared memory.
+# The last measurement used some of the cleared memory: wait until it is back.
 ready() {
 	[ "$STATE" = leaf+prezero ] || return 0
 	echo 100 >"$PREZERO/interval_ms" && wait_cleared >/dev/null && no_more_passes
@@ -51,7 +51,7 @@ run() {
 	HOLDS=$(ratio "$run_holds" "$run_nr")
 }
 
-# measure NAME ARG...: the same twice, as to count holds takes instructions
+# measure NAME ARG...: run twice, because counting holds takes instructions
 measure() {
 	measure_name=$1
 	shift
@@ -81,7 +81,7 @@ all_faults() {
 
 t "the counting module loads" insmod /lab/cost.ko || die "nothing to count with"
 setup_thp
-# Else a probe goes on costing instructions for a while after it was removed.
+# With it a probe would take instructions for a while after it was removed.
 echo 0 >/proc/sys/debug/kprobes-optimization
 for STATE; do
 	case $STATE in

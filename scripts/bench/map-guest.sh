@@ -37,7 +37,7 @@ while [ "$repeat" -le "$last" ]; do
 		for mode in $modes; do
 			if [ "$mode" = leaf+prezero ]; then
 				prezero_on
-				# Everything the row before dirtied is to be cleared again.
+				# The last row dirtied memory: wait until it is cleared again.
 				wait_cleared
 			elif [ -d "$PREZERO" ]; then
 				prezero_off

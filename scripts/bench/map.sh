@@ -26,8 +26,7 @@ trap 'rm -f "$rows"' EXIT
 timing=(--prealloc --append "${APPEND:-}")
 [ -z "${ICOUNT:-}" ] || timing+=(--icount)
 mem=$((n * 3))
-# Gigantic pages want room to be put together in, and no traces of others: they
-# come first.
+# Gigantic pages need unfragmented memory, and some more of it: they come first.
 if [[ " ${backings[*]} " = *" hugetlb1g "* ]]; then
 	mem=$((mem + 2))
 	backings=(hugetlb1g "${backings[@]/hugetlb1g/}")

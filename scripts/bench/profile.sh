@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Profile the first map of memory in the lab, and print the functions that take
-# a hundredth of it or more.
+# Profile the first map of memory in the lab, and print the functions that take 1 %
+# of it or more.
 #
 # environment:
 #   N         GiB to map (4); the VM has three times that

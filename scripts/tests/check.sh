@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Everything, on a bare machine.  Each part prints KTAP; a part that prints no
-# result counts as one.  Last line: N passed, N failed.  Passed are tests only:
-# style checks and builds have a line of their own.  Failed are all.
+# Build and test everything, on a bare machine.  Each part prints KTAP; a part
+# without a result counts as one.  Last line: N passed, N failed.  "passed" counts
+# tests only; style checks and builds have a line of their own.  "failed" counts all.
 set -uo pipefail
 cd "$(dirname "$(realpath "$0")")/../.." || exit
 mkdir -p build/logs build/results
 declare -A passed=([style]=0 [build]=0 [test]=0) failures=([style]=0 [build]=0 [test]=0)
 
-# part style|build|test NAME COMMAND...  The results of single cases are only shown
-# if they failed; the log has all.
+# part style|build|test NAME COMMAND...  Subtests are shown only if they failed; the
+# log has all.
 part() {
 	local kind=$1 name=$2 log=build/logs/check-${2//[^a-z0-9]/-}.log rc ok bad start=$SECONDS
 	echo "== $name"

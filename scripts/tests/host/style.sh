@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# What can be said about the files without building them.
+# Checks of the files that need no build.
 set -uo pipefail
 cd "$(dirname "$(realpath "$0")")/../../.." || exit
 linux=$PWD/build/linux
@@ -54,7 +54,7 @@ abi_ok() {
 }
 
 checkpatch() {
-	# Debian's python3 has the modules it wants, whichever comes first in PATH.
+	# Debian's python3 has the modules that it needs, so it must come first in PATH.
 	(cd "$linux" && PATH=/usr/bin:/bin scripts/checkpatch.pl --strict --show-types --no-summary --quiet \
 		--codespell --codespellfile "$dictionary" "$@")
 }
@@ -67,16 +67,16 @@ t "reStructuredText" rst_ok
 t "ABI: get_abi.pl validate" abi_ok
 t "patches/ is what branch series holds" scripts/build/patches.sh --check
 t "the mutations fit the series" git -C "$linux" apply --check "$PWD/kunit/mutations/mutants.patch"
-# Page flags have CamelCase names; MAINTAINERS covers mm/; a commit of a later
-# release is not in this tree.
+# Page flags have CamelCase names; MAINTAINERS covers new files in mm/; commits of
+# later releases, which the patches name, are not in this tree.
 for p in $(series patches); do
 	t "checkpatch $p" checkpatch --ignore CAMELCASE,FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID "$PWD/patches/$p"
 done
 for f in $(matching '^(module|kunit)/.*\.[ch]$'); do
 	t "checkpatch $f" checkpatch --file "$PWD/$f"
 done
-# User space: there is no readl() to ask for instead of volatile, and
-# nothing defines attributes' names.
+# In user space there is no readl() instead of volatile, and no header has macros
+# for attributes.
 for f in $(matching '^scripts/.*\.[ch]$'); do
 	t "checkpatch $f" checkpatch --no-tree --ignore VOLATILE,PREFER_DEFINED_ATTRIBUTE_MACRO --file "$PWD/$f"
 done
