@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vfio-map: what one VFIO_IOMMU_MAP_DMA costs, and whether it did its work.
+ * vfio-map: the time that one VFIO_IOMMU_MAP_DMA takes, and whether it did its work.
  *
  * A VMM with a passed-through device maps each RAM region with one such ioctl,
  * before the guest runs.  This program does the same with one region and the
  * "edu" device (1234:11e8), which has a DMA engine:
  *
- *   cold map    nothing is touched before: fault in, clear, pin, map
+ *   cold map    of memory that was not touched before: fault in, clear, pin, map
  *   unmap
- *   remap       the memory is there already: pin and map only
+ *   remap       of memory that is faulted in already: pin and map only
  *
- * In between, untimed, it checks what a fast wrong answer would get away with:
- * all of the memory reads as zero, the device reads and writes the right bytes
- * at both ends and in the middle, and after the unmap it reaches them no more.
+ * In between, untimed, it checks that the result is right: all of the memory reads
+ * as zero, the device reads and writes the right bytes at both ends and in the
+ * middle, and it cannot reach them after the unmap.
  *
  * Prints one JSON row on success; on failure nothing, and what to do on stderr.
  */
@@ -29,7 +29,7 @@
 /* lib.sh mounts a tmpfs there that has huge pages */
 #define TMPFS	"/run/guest-memory"
 
-/* Memory that only one process can have, or a file that others can have, too */
+/* Private memory, or a file that can be shared */
 enum source { ANON, MEMFD, TMPFS_FILE };
 
 struct backing {
@@ -37,7 +37,7 @@ struct backing {
 	__u64 align;
 	enum source source;
 	int map_flags;
-	int advice;		/* 0 when there is none to give */
+	int advice;		/* for madvise(), 0 for none */
 	bool fragmented;	/* touched before, and no two pages adjacent */
 	bool unaligned;		/* begins one page before a 2M boundary */
 };
@@ -102,7 +102,7 @@ static void print_config(bool patched, bool prezero)
 		printf("{\"config\":\"pin_batch=%s\",", pin_batch);
 }
 
-/* A region of which nothing has been touched */
+/* A region that has not been touched */
 static __u8 *reserve(const struct backing *b, __u64 bytes)
 {
 	int flags = MAP_FIXED | MAP_NORESERVE | b->map_flags, fd = -1;
@@ -142,8 +142,8 @@ static __u8 *reserve(const struct backing *b, __u64 bytes)
 }
 
 /*
- * Touch the pages of @mem in turn with those of other memory, so that the next
- * one is never where the last one ends.
+ * Touch the pages of @mem and of other memory in turn, so that no two pages of
+ * @mem are adjacent.
  */
 static void fragment(__u8 *mem, __u64 bytes)
 {
@@ -194,7 +194,7 @@ static double dma_unmap(struct lab *lab, __u64 bytes)
 	return t;
 }
 
-/* Memory fresh from the kernel: anything but zero is another program's data. */
+/* In memory fresh from the kernel, a byte that is not zero is another program's. */
 static void check_zero(const __u8 *mem, __u64 bytes)
 {
 	const __u64 *p = (const __u64 *)mem, *end = p + bytes / 8;
@@ -207,7 +207,7 @@ static void check_zero(const __u8 *mem, __u64 bytes)
 	}
 }
 
-/* What is freed must not be zero by chance, or the check would not find it uncleared. */
+/* Free the memory dirty: if it were zero, the check would not find it uncleared. */
 static void dirty(__u8 *mem, __u64 bytes)
 {
 	for (__u64 i = 0; i < bytes; i += 8)
@@ -263,7 +263,7 @@ static void check_unreachable(struct lab *lab, __u8 *mem, __u64 bytes)
 	}
 }
 
-/* KiB of all the machine's shmem, mapped in whatever way */
+/* KiB of the machine's shmem in huge pages, however they are mapped */
 static __u64 shmem_huge(void)
 {
 	__u64 kib;
@@ -273,7 +273,7 @@ static __u64 shmem_huge(void)
 	return kib;
 }
 
-/* Page faults so far, those that a map takes among them */
+/* Page faults so far, including those during a map */
 static long faults(void)
 {
 	struct rusage usage;
@@ -282,7 +282,7 @@ static long faults(void)
 	return usage.ru_minflt;
 }
 
-/* A row must be about the pages it names. */
+/* The memory must have the kind of pages that the row names. */
 static void check_backing(const struct backing *b, __u64 bytes, __u64 huge_before)
 {
 	const char *counter = b->source == ANON ? "AnonHugePages:" : "ShmemPmdMapped:";
@@ -339,7 +339,7 @@ static void usage(void)
 	      "  -P  write there where the kernel spends the cold map, in samples\n"
 	      "  -f  through iommufd's version of the container\n"
 	      "  -u  also let the device try to write after the unmap (the IOMMU logs the fault)\n"
-	      "  -x  take huge pages or not, as memory comes\n",
+	      "  -x  do not check whether the memory has huge pages\n",
 	      stderr);
 	exit(2);
 }
