@@ -72,12 +72,27 @@ uninstalled() {
 	run "$1 DESTDIR=$work/root" && ! find "$work/root" -name 'prezero.ko*' | grep .
 }
 
-# packages LINE: all that it names are ours.
+# packages LINE: the project makes packages of these names.
 packages() {
 	local package
 	for package in ${1#apt remove }; do
 		grep -x "Package: $package" scripts/install/debian/control || return
 	done
+}
+
+# built_packages LINE: its patterns are of files as "make deb" writes them.
+built_packages() {
+	local pattern file
+	for pattern in ${1#apt install }; do
+		for file in linux-image-6.12.117-prezero_1_amd64.deb linux-headers-6.12.117-prezero_1_amd64.deb prezero-dkms_1_all.deb; do
+			# The pattern is one.
+			# shellcheck disable=SC2254
+			case ./build/deb/$file in $pattern) continue 2 ;; esac
+		done
+		echo "no package matches $pattern"
+		return 1
+	done
+	grep -F build/deb scripts/install/deb.sh
 }
 
 # Those that need a kernel with the series: in a lab, all in a row.  It is a guest,
@@ -118,9 +133,9 @@ command_line() {
 	"make check")
 		instead "this test is part of it" would_run "$1" scripts/tests/check.sh ;;
 	"make deb")
-		instead "a distribution's kernel takes hours" would_run "$1" deb ;;
-	"apt install ./build/deb/*.deb")
-		instead "there are no such packages yet" grep -rF build/deb Makefile scripts/install scripts/build ;;
+		instead "a distribution's kernel takes hours" would_run "$1" scripts/install/deb.sh ;;
+	"apt install "*)
+		instead "there are no such packages yet" built_packages "$1" ;;
 	"apt remove "*)
 		instead "it would remove them from this machine" packages "$1" ;;
 	"cp /boot/config-"*)
@@ -129,8 +144,6 @@ command_line() {
 		configured "$1" ;;
 	"make -j\$(nproc) bindeb-pkg")
 		instead "the tree is not whole, and would build for hours" grep -q '^bindeb-pkg' scripts/Makefile.package ;;
-	"make module KDIR="*)
-		instead "build/lab is a kernel that is built" run "${1//\/path\/to\/linux-6.12/$top/build/lab}" ;;
 	"make install KDIR="*)
 		instead "it would install on this machine" installed "$1" ;;
 	"make uninstall")
