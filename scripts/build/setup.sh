@@ -21,7 +21,7 @@ installed() {
 }
 
 command -v dpkg-query >/dev/null || {
-	echo "setup: not a Debian machine; install these packages' like: ${packages[*]}" >&2
+	echo "setup: not a Debian machine: install what these packages have: ${packages[*]}" >&2
 	exit 1
 }
 missing=()

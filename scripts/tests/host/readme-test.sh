@@ -18,7 +18,7 @@ cd "$top" || exit
 # The files of 6.12 that the series changes, and those that configure it
 make_tree() {
 	local files
-	mapfile -t files < <(sed -nE 's,^(---|\+\+\+) [ab]/,,p' patches/*.patch | sort -u)
+	mapfile -t files < <(find patches -name '*.patch' -exec sed -nE 's,^(---|\+\+\+) [ab]/,,p' {} + | sort -u)
 	mkdir "$tree"
 	git -C build/linux archive base Kbuild Makefile scripts arch/x86/Makefile arch/x86/tools \
 		':(glob)**/Kconfig*' >"$work/tree.tar" &&
