@@ -85,7 +85,7 @@ static int client_report(struct page_reporting_dev_info *prdev,
 		c->min_order = min(c->min_order, order);
 		c->not_clean += PageBuddy(page) || PagePrivate(page) ||
 				page_private(page);
-		if (prdev->zeroes)
+		if (prdev->prezero)
 			c->young += jiffies - page->index < MIN_AGE;
 		for (j = 0; j < NR_WATCHED; j++)
 			c->seen[j] += c->watched[j] == page;
@@ -121,7 +121,7 @@ static struct client *client_alloc(struct kunit *test, bool zeroes)
 	c->test = test;
 	c->nid = numa_mem_id();
 	c->prdev.report = client_report;
-	c->prdev.zeroes = zeroes;
+	c->prdev.prezero = zeroes;
 	c->prdev.order = BLOCK_ORDER;
 	init_completion(&c->reporting);
 	init_completion(&c->go_on);

@@ -53,7 +53,7 @@ static int prezero_report(struct page_reporting_dev_info *prdev,
 
 static struct page_reporting_dev_info prezero_prdev = {
 	.report = prezero_report,
-	.zeroes = true,
+	.prezero = true,
 };
 
 /* Serializes starting and stopping: protects prezero_thread and the registration */

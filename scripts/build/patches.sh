@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Write the commits base..series of build/linux to patches/, and patches/series.
+# Write the commits base..series of build/linux to patches/, a directory for each
+# group, and patches/series.
 #
 # The same commits give the same files on any machine: no commit ids, no git
 # version, no user's git settings.  Files that do not change are not touched.
@@ -17,8 +18,8 @@ if [ "${1:-}" = --check ]; then
 fi
 out=$(realpath -m "${1:-patches}")
 
-# shellcheck source=scripts/build/series.sh
-. scripts/build/series.sh
+# shellcheck source=scripts/build/git.sh
+. scripts/build/git.sh
 
 [ -d $tree/.git ] || { echo "patches: no $tree yet: run 'make source'" >&2; exit 1; }
 busy $tree && { echo "patches: $tree is in the middle of a rebase or am: finish it first" >&2; exit 1; }
@@ -32,25 +33,31 @@ new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 format_series $tree base..series "$new"
 
-if grep -qE '^Subject: \[PATCH\] (fixup|squash|amend)!' "$new"/*.patch; then
+[ -n "$(groups "$new")" ] || {
+	echo "patches: no commit \"cover/GROUP: TITLE\" begins a group in $tree" >&2
+	exit 1
+}
+if grep -rqE '^Subject: \[PATCH[^]]*\] (fixup|squash|amend)!' "$new"; then
 	echo "patches: $tree has fixup! commits: run 'git rebase -i --autosquash base' there first" >&2
 	exit 1
 fi
 
 if [ -n "$check" ]; then
-	diff -rq -x cover-letters "$new" "$out" && exit 0
+	diff -rq "$new" "$out" && exit 0
 	echo "patches: patches/ is not what $tree holds: run 'make patches'" >&2
 	exit 1
 fi
 
 mkdir -p "$out"
-for f in "$out"/*.patch; do
-	[ -e "$f" ] && [ ! -e "$new/${f##*/}" ] && rm "$f" && echo "removed ${f##*/}"
+(cd "$out" && find . -type f) | while read -r f; do
+	[ -e "$new/$f" ] || { rm "$out/$f" && echo "removed ${f#./}"; }
 done
-for f in "$new"/*; do
-	cmp -s "$f" "$out/${f##*/}" && continue
-	cp "$f" "$out/" && echo "wrote   ${f##*/}"
+(cd "$new" && find . -type f | LC_ALL=C sort) | while read -r f; do
+	cmp -s "$new/$f" "$out/$f" && continue
+	mkdir -p "$(dirname "$out/$f")"
+	cp "$new/$f" "$out/$f" && echo "wrote   ${f#./}"
 done
+find "$out" -mindepth 1 -type d -empty -delete
 if [ $# -eq 0 ]; then
 	remember $tree patches
 fi

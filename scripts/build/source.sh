@@ -14,8 +14,8 @@ cd "$(dirname "$(realpath "$0")")/../.."
 tree=build/linux
 tar=${LINUX_TAR:-/usr/src/linux-source-6.12.tar.xz}
 
-# shellcheck source=scripts/build/series.sh
-. scripts/build/series.sh
+# shellcheck source=scripts/build/git.sh
+. scripts/build/git.sh
 
 say() {
 	echo "source: $*" >&2
@@ -46,11 +46,25 @@ unpack() {
 	mv $tmp $tree
 }
 
+# cover GROUP: an empty commit, with the text of the cover letter
+cover() {
+	local letter=patches/$1/0000-cover-letter.patch
+	{
+		sed -n "s,^Subject: \[PATCH[^]]*\] ,cover/$1: ,p" "$letter"
+		echo
+		sed '1,/^$/d' "$letter"
+	} | git -C $tree commit -q --allow-empty --author="$(sed -n 's/^From: //p' "$letter")" -F -
+}
+
 # On a branch of its own, so that what "series" holds survives a failure.
 apply() {
-	local p
+	local p group=''
 	git -C $tree checkout -q -B applying base
 	series patches | while read -r p; do
+		if [ "${p%/*}" != "$group" ]; then
+			group=${p%/*}
+			cover "$group" </dev/null
+		fi
 		echo "Applying $p"
 		git -C $tree am -q --committer-date-is-author-date \
 			"$PWD/patches/$p" </dev/null || {

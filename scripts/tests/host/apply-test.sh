@@ -14,7 +14,9 @@ git config --global user.name test
 git config --global user.email test@localhost
 git config --global init.defaultBranch main
 
-mapfile -t series < <(grep -vE '^(#|$)' "$patches/series")
+# shellcheck source=scripts/build/series.sh
+. "$top/scripts/build/series.sh"
+mapfile -t series < <(series "$patches")
 mapfile -t files < <(cd "$patches" && sed -nE 's,^(---|\+\+\+) [ab]/,,p' "${series[@]}" | sort -u)
 
 # shellcheck source=scripts/ktap.sh
@@ -44,29 +46,50 @@ sum() {
 }
 
 run() {
-	"$top/scripts/apply.sh" "$work/tree" 2>&1 | tee "$work/out"
+	"$top/scripts/apply.sh" "$work/tree" "$@" 2>&1 | tee "$work/out"
 }
 
+# applied TREE [OPTION... -- GROUP...]: that tree gets exactly these groups
 applied() {
-	local p f
+	local p options=() want=()
+	mapfile -t want < <(series "$patches" "${@:3}")
+	if [ $# -gt 1 ]; then
+		read -ra options <<<"$2"
+	fi
 	plain >/dev/null
 	mv "$work/tree" "$work/want"
-	for p in "${series[@]}"; do
+	for p in "${want[@]}"; do
 		patch -d "$work/want" -p1 -F0 -f -s --no-backup-if-mismatch <"$patches/$p" || return 1
 	done
-	"$1" && run || return 1
+	"$1" && run "${options[@]}" || return 1
 	diff -r -x .git "$work/want" "$work/tree"
 	local rc=$?
 	rm -rf "$work/want"
 	return "$rc"
 }
 
-# refused MESSAGE: says so, fails, and leaves every file alone
+# refused MESSAGE [OPTION...]: says so, fails, and leaves every file alone
 refused() {
 	local before
 	before=$(sum)
-	! run || return 1
+	! run "${@:2}" || return 1
 	grep -q "$1" "$work/out" && [ "$(sum)" = "$before" ]
+}
+
+# A dry run says which patches, and leaves every file alone.
+dry() {
+	local before
+	plain
+	before=$(sum)
+	run --dry-run && [ "$(sum)" = "$before" ] &&
+		[ "$(grep -c '\.patch$' "$work/out")" = ${#series[@]} ]
+}
+
+# alone GROUP: with what it needs, as commits of which git am makes no complaint
+alone() {
+	local list
+	mapfile -t list < <(with_needs "$patches" "$1")
+	applied git_tree "--only $1" "${list[@]}"
 }
 
 t "a plain tree gets the series" applied plain
@@ -101,5 +124,18 @@ t "a tree the last patch does not fit is refused, untouched" refused "does not a
 rm -rf "$work/tree"
 mkdir "$work/tree"
 t "something that is no kernel tree is refused" refused "not a kernel tree"
+
+t "a dry run changes nothing" dry
+for g in $(groups "$patches"); do
+	t "group $g applies alone, with what it needs" alone "$g"
+done
+last=$(groups "$patches" | tail -n 1)
+mapfile -t others < <(groups "$patches" | grep -vx "$last")
+t "a group is left out" applied plain "--without $last" "${others[@]}"
+plain
+needed=$(needs "$patches" "$last" | cut -d' ' -f1)
+t "a group that another one needs is not left out" refused "$last needs $needed" --without "$needed"
+t "a group that does not exist is refused" refused "no such group: nothing" --only nothing
+t "an option that does not exist is refused" refused "no such option" --nosuch vfio
 
 finish

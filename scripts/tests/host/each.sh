@@ -10,8 +10,8 @@ cd "$(dirname "$(realpath "$0")")/../../.." || exit
 linux=build/linux src=$PWD/build/each-src out=$PWD/build/each
 log=build/logs/each.log
 
-# shellcheck source=scripts/build/series.sh
-. scripts/build/series.sh
+# shellcheck source=scripts/build/git.sh
+. scripts/build/git.sh
 # shellcheck source=scripts/ktap.sh
 . scripts/ktap.sh
 
@@ -91,6 +91,7 @@ at base
 t "the kernel before the series is configured" configure
 messages "${touched[@]}" >"$out/base-messages"
 for commit in $(git -C $linux rev-list --reverse base..series); do
+	! is_cover $linux "$commit" || continue
 	at "$commit"
 	t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build_patch "$commit"
 done

@@ -6,8 +6,8 @@ cd "$(dirname "$(realpath "$0")")/../../.." || exit
 linux=$PWD/build/linux
 dictionary=/usr/lib/python3/dist-packages/codespell_lib/data/dictionary.txt
 
-# shellcheck source=scripts/build/series.sh
-. scripts/build/series.sh
+# shellcheck source=scripts/build/git.sh
+. scripts/build/git.sh
 # shellcheck source=scripts/ktap.sh
 . scripts/ktap.sh
 

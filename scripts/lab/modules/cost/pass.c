@@ -80,7 +80,7 @@ static int pass_report(struct page_reporting_dev_info *prdev,
 
 static struct page_reporting_dev_info pass_client = {
 	.report = pass_report,
-	.zeroes = true,
+	.prezero = true,
 };
 
 static int pass_register(void)
