@@ -90,9 +90,10 @@ static void print_config(bool patched, bool prezero)
 		printf("{\"config\":\"6.12\",");
 		return;
 	}
+	/* The patch that adds the parameter may be left out */
 	if (!read_line("/sys/module/vfio_iommu_type1/parameters/pin_batch",
 		       pin_batch, sizeof(pin_batch)))
-		errx(1, "no vfio_iommu_type1.pin_batch: the kernel lacks pinning by leaf");
+		strcpy(pin_batch, "0");
 	pin_batch[strcspn(pin_batch, "\n")] = 0;
 	if (!strcmp(pin_batch, "0"))
 		printf("{\"config\":\"%s\",", prezero ? "leaf+prezero" : "leaf");
