@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Everything is made under build/.  Long steps log to build/logs/.
+# All output is under build/.  Long steps log to build/logs/.
 
 # The kernel that "make module" builds for
 KDIR ?= build/lab
@@ -19,8 +19,8 @@ MINUTES ?= 10
 CMD ?=
 KERNEL ?= lab
 MEM ?= 6G
-# bench-boot: GiB of the largest guest, more runs of the sizes that make the
-# slope
+# bench-boot: GiB of the largest guest, more runs of the sizes that the slope is
+# taken from
 MAX ?= 8
 SLOPE ?= 1
 
@@ -42,16 +42,16 @@ source: setup ## unpack Linux 6.12 to build/linux and apply patches/ on branch "
 	@scripts/build/source.sh
 
 .PHONY: kernel
-kernel: source ## build the patched lab kernel: build/lab
+kernel: source ## build the lab kernel, with the series: build/lab
 	@scripts/build/kbuild.sh lab linux scripts/lab/lab.config Kconfig.fragment
 
 .PHONY: kernel-stock
-kernel-stock: source ## build the same kernel without the series: build/stock
+kernel-stock: source ## build the same kernel without the series (6.12): build/stock
 	@scripts/build/source.sh stock
 	@scripts/build/kbuild.sh stock stock-src scripts/lab/lab.config
 
 .PHONY: kernel-debug
-kernel-debug: source ## build the patched kernel with KASAN, lockdep and the like: build/debug
+kernel-debug: source ## build the lab kernel with KASAN, lockdep and other checks: build/debug
 	@scripts/build/kbuild.sh debug linux scripts/lab/lab.config scripts/lab/debug.config Kconfig.fragment
 
 # For build/lab the kernel is made first; any other has to be there.
@@ -75,6 +75,10 @@ patches: ## write build/linux's branch "series" to patches/
 kunit: module-lab ## run the KUnit suites in the lab
 	@scripts/tests/host/kunit.sh
 
+.PHONY: kunit-py
+kunit-py: source ## run the KUnit suites built into a kernel of their own, by the kernel's kunit.py
+	@scripts/tests/host/kunit-py.sh
+
 .PHONY: lab-test
 lab-test: module-lab lab-image ## run the lab tests (scripts/tests/cases)
 	@scripts/tests/cases.sh check
@@ -88,11 +92,11 @@ lab: module-lab lab-image ## a shell in the libvirt lab; CMD='...': run one comm
 	@scripts/lab/run.sh --disk $(if $(CMD),--raw,--interactive) --kernel $(KERNEL) --memory $(MEM) --time 0 --name lab scripts/lab/shell.sh $(if $(CMD),"$$CMD")
 
 .PHONY: demo
-demo: module-lab ## map N GiB for a device without and with prezero, one table (N=4, BACKINGS="thp 4k memfd")
+demo: module-lab ## map N GiB for a device, a table of leaf and leaf+prezero (N=4, BACKINGS="thp 4k memfd")
 	@scripts/bench/map.sh lab
 
 .PHONY: bench
-bench: module-lab kernel-stock ## the same beside the unpatched kernel, medians (REPEAT=5; ICOUNT=1: counted time; PIN_BATCH="1 512"; IOMMUFD=1)
+bench: module-lab kernel-stock ## the same with 6.12 in the table, medians (REPEAT=5; ICOUNT=1: counted time; PIN_BATCH="1 512"; IOMMUFD=1)
 	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),5) scripts/bench/map.sh stock lab
 
 .PHONY: profile
@@ -100,29 +104,29 @@ profile: module-lab ## where the kernel spends the first map of cleared memory (
 	@scripts/bench/profile.sh
 
 .PHONY: bench-boot
-bench-boot: module-lab kernel-stock lab-image ## virsh start to GRUB with a device, by memory and kernel, table and plot (MAX=8 GiB; ICOUNT=1: counted time)
+bench-boot: module-lab kernel-stock lab-image ## time from virsh start to GRUB with a device, table and plot (MAX=8 GiB; ICOUNT=1: counted time)
 	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),3) scripts/bench/boot.sh
 
 .PHONY: bench-boot-short
-bench-boot-short: module-lab lab-image ## the same in two minutes: two sizes, without and with prezero
+bench-boot-short: module-lab lab-image ## the same in two minutes: two sizes, leaf and leaf+prezero
 	@scripts/bench/boot.sh short
 
 SOAK = scripts/lab/run.sh --stress --memory 4G --append "kernelcore=2G hugetlb_cma=1G" --time $$(($(MINUTES) * 60 + 400))
 
 .PHONY: soak
-soak: module-debug ## everything at once on the debug kernel, every served page checked (MINUTES=10)
+soak: module-debug ## all kinds of load at once on the debug kernel, each served page checked (MINUTES=10)
 	@$(SOAK) --kernel debug --name soak scripts/tests/guest/soak.sh $(MINUTES)
 
 .PHONY: soak-lab
-soak-lab: module-lab ## the same on the kernel without debugging: more of it in the same time
+soak-lab: module-lab ## the same on the lab kernel, which does more in the same time
 	@$(SOAK) --kernel lab --name soak-lab scripts/tests/guest/soak.sh $(MINUTES)
 
 .PHONY: style
-style: ## checkpatch, shellcheck, codespell, SPDX lines
+style: ## checkpatch, shellcheck, codespell, SPDX lines, reStructuredText, ABI text
 	@scripts/tests/host/style.sh
 
 .PHONY: check
-check: ## everything, from a bare machine; last line "N passed, N failed"
+check: ## build and test everything; last line "N passed, N failed"
 	@scripts/tests/check.sh
 
 .PHONY: check-debug
@@ -130,19 +134,19 @@ check-debug: module-debug ## all lab tests on the debug kernel, the slow ones, t
 	@scripts/tests/cases.sh debug debug-slow
 
 .PHONY: check-long
-check-long: module-lab module-debug ## what takes too long for "make check": each group of patches alone, long lab tests, more of the debug kernel
+check-long: module-lab module-debug kunit-py ## what takes too long for "make check": kunit-py, each group of patches alone, long lab tests, more of the debug kernel
 	@scripts/tests/host/groups.sh
 	@scripts/tests/cases.sh long debug-slow
 
 .PHONY: cost
-cost: source ## instructions and lock holds per fault, allocation and free, beside the unpatched kernel; a pass over cleared memory
+cost: source ## count instructions and lock holds per fault, allocation and free, with 6.12 and the series, and per pass
 	@scripts/build/source.sh stock
 	@scripts/build/kbuild.sh cost linux scripts/lab/lab.config scripts/lab/cost.config Kconfig.fragment
 	@scripts/build/kbuild.sh cost-stock stock-src scripts/lab/lab.config scripts/lab/cost.config
 	@scripts/bench/cost.sh
 
 .PHONY: mutations
-mutations: kernel ## break the kernel rule by rule, and see the KUnit suites notice (hours)
+mutations: kernel ## break the kernel rule by rule and see the KUnit suites fail (hours)
 	@kunit/mutations/run.sh
 
 .PHONY: clean
@@ -151,6 +155,6 @@ clean: ## remove what was built, but not the kernel tree
 	@find module kunit \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' -o -name Module.symvers -o -name modules.order \) -delete
 
 .PHONY: distclean
-distclean: ## remove build/ with the kernel tree; refuses when it holds commits that patches/ does not
+distclean: ## remove build/ with the kernel tree; stops if the tree holds commits that patches/ does not
 	@scripts/build/source.sh remove
 	@$(MAKE) --no-print-directory clean

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Free memory in the hands of a test, see free_blocks.h.
+ * Free memory under the control of a test, see free_blocks.h.
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
@@ -26,8 +26,8 @@ void test_at_end(struct kunit *test, kunit_action_t *action, void *data)
 }
 
 /*
- * For all of a test: its CPU's memory is that of one node, and its per-cpu lists
- * are the same ones.
+ * Keeps a test on one CPU, so that it allocates from one node and uses the same
+ * per-cpu lists all the time.
  */
 void test_stay_on_cpu(struct kunit *test)
 {
@@ -37,7 +37,7 @@ void test_stay_on_cpu(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, err, 0);
 }
 
-/* Memory without an owner is poisoned for KASAN: look and write all the same. */
+/* Free memory is poisoned for KASAN; the tests read and write it nevertheless. */
 void fill_pages(struct page *page, unsigned int order, u8 byte)
 {
 	kasan_disable_current();
@@ -154,7 +154,7 @@ bool free_block_is_of(struct free_block *b, unsigned int off,
 	return ret;
 }
 
-/* What is allocated next from the free list that the block is on. */
+/* The block that is allocated next from the free list that the block is on. */
 void __free_block_to_front(struct free_block *b, unsigned int off)
 {
 	struct page *page = b->page + off;
@@ -256,7 +256,7 @@ struct free_block *free_block_take(struct kunit *test)
 	return free_block_take_for(test, TEST_GFP);
 }
 
-/* Pages of the block that the allocator has handed to the test: ours again */
+/* The allocator has handed these pages of the block to the test: it holds them again */
 void free_block_adopt(struct free_block *b, unsigned int off,
 		      unsigned int order)
 {
@@ -292,7 +292,7 @@ static void free_block_reset_type(void *data)
 {
 	struct free_block *b = data;
 
-	/* If this fails, pages are in use: they stay where they are */
+	/* If this fails, pages are in use, and stay where they are */
 	if (!start_isolate_page_range(b->isolated, b->isolated_end, b->mt, 0,
 				      GFP_KERNEL))
 		free_block_undo_isolate(b);
@@ -312,8 +312,8 @@ void free_block_set_type(struct free_block *b, int mt)
 }
 
 /*
- * Allocations that the end of the test frees, if it has not done so itself. The
- * order is kept in the low bits of the address of the page.
+ * Allocations that are freed at the end of the test, unless the test has freed
+ * them. The order is in the low bits of the address of the page.
  */
 static void *test_pages(struct page *page, unsigned int order)
 {
@@ -334,7 +334,7 @@ void test_own(struct kunit *test, struct page *page, unsigned int order)
 	test_at_end(test, test_pages_free, test_pages(page, order));
 }
 
-/* It has been freed by the test. */
+/* The test has freed it. */
 void test_disown(struct kunit *test, struct page *page, unsigned int order)
 {
 	kunit_remove_action(test, test_pages_free, test_pages(page, order));
@@ -346,11 +346,11 @@ void test_free(struct kunit *test, struct page *page, unsigned int order)
 }
 
 /*
- * Allocates @order at the start of a block that is on the free lists as a whole;
- * if it is not yet, it is put there, said to read as zeroes or not. What is then
- * left of it is in @b->left. For less than the block the other free blocks have
- * to be hidden and the per-cpu lists to be off, for smaller ones would be taken
- * first.
+ * Allocates @order at the start of a block that is on the free lists as a whole. If
+ * the block is not there yet, it is put there, said to read as zeroes or not. Its
+ * state after the allocation is in @b->left. To allocate less than the block, hide
+ * the other free blocks and switch the per-cpu lists off first, because the
+ * allocator would take smaller blocks before.
  */
 struct page *free_block_alloc(struct free_block *b, bool zeroed, gfp_t gfp,
 			      unsigned int order)
@@ -379,7 +379,7 @@ struct page *free_block_alloc(struct free_block *b, bool zeroed, gfp_t gfp,
 		if (page == b->page)
 			return page;
 
-		/* Another task was faster, or it was on a per-cpu list */
+		/* Another task was faster, or the page came from a per-cpu list */
 		if (!free_block_grab(b, 0, BLOCK_ORDER))
 			break;
 	}
@@ -390,8 +390,9 @@ struct page *free_block_alloc(struct free_block *b, bool zeroed, gfp_t gfp,
 }
 
 /*
- * The per-cpu lists of a zone are switched off by a thread, as what is locked
- * for that has to be unlocked by the same task, which the end of a test is not.
+ * A thread switches the per-cpu lists of a zone off and on: the lock that is held
+ * meanwhile has to be released by the same task, and the end of a test runs in
+ * another one.
  */
 struct pcp_off {
 	struct zone *zone;
@@ -437,7 +438,7 @@ void pcp_off(struct free_block *b)
 	wait_for_completion(&off->done);
 }
 
-/* What would be allocated before the start of a whole block is. */
+/* Blocks that would be allocated before the start of a whole block. */
 struct hidden_blocks {
 	struct zone *zone;
 	struct list_head list[NR_PAGE_ORDERS];
@@ -503,8 +504,8 @@ static struct hidden_blocks *hidden_blocks(struct free_block *b)
 }
 
 /*
- * Hides what __GFP_MOVABLE would take before a block of MAX_PAGE_ORDER, and, if
- * @others, all that is of the other types.
+ * Hides the blocks that __GFP_MOVABLE would take before a block of MAX_PAGE_ORDER,
+ * and, with @others, all blocks of other types.
  */
 void hide_free_blocks(struct free_block *b, bool others)
 {
@@ -562,8 +563,8 @@ static void hide_halves_of_zone(struct free_block *b, unsigned int order)
 
 /*
  * Hides half of each block of an order in all zones that the block's zone falls
- * back to, so that there are none but reserves. What is left is above the
- * watermarks.
+ * back to, so that only reserves have blocks of that order. The zones stay above
+ * their watermarks.
  */
 void hide_halves(struct free_block *b, unsigned int order)
 {
@@ -583,7 +584,7 @@ void unhide(struct kunit *test, struct hidden_blocks *hidden)
 }
 
 /*
- * The counters against the free lists.
+ * Comparing the counters with the free lists
  */
 struct zeroed_count {
 	unsigned long pages;
@@ -619,7 +620,7 @@ static unsigned long expect_zone_counters(struct kunit *test, struct zone *zone)
 	struct zeroed_count c;
 	int tries = 10;
 
-	/* The kernel may just be adding up the counters of the CPUs */
+	/* The kernel may be adding up the counters of the CPUs at this moment */
 	do {
 		count_zeroed(zone, &c);
 	} while (!c.exact && --tries);

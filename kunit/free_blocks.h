@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Free memory in the hands of a test.
+ * Free memory under the control of a test.
  *
- * A test takes a block of MAX_PAGE_ORDER off the free lists. From then on it
- * alone says which parts of it are on the free lists, in which order they came
- * there and whether they were said to read as zeroes: no other task can get in
- * between, as long as zone->lock is held from the time a part is put there
- * until it has been looked at. At the end of the test everything goes back.
+ * A test takes a block of MAX_PAGE_ORDER off the free lists. From then on the test
+ * decides which parts of the block are on the free lists, in which order they got
+ * there and whether they are said to read as zeroes. As long as the test holds
+ * zone->lock from the time it puts a part there until it has looked at that part,
+ * no other task can get in between. At the end of the test all of the block goes
+ * back to the free lists.
  */
 #ifndef _FREE_BLOCKS_H
 #define _FREE_BLOCKS_H
@@ -19,10 +20,10 @@
 #define BLOCK_ORDER	MAX_PAGE_ORDER
 #define BLOCK_PAGES	BIT(BLOCK_ORDER)
 
-/* What tests allocate: comes from where the blocks are taken */
+/* For allocations of tests: served from the zone that the blocks are taken from */
 #define TEST_GFP	(GFP_KERNEL | __GFP_MOVABLE | __GFP_THISNODE | \
 			 __GFP_NOWARN | __GFP_NORETRY)
-/* The same, as for user memory */
+/* The same, as for memory of user space */
 #define TEST_GFP_USER	(TEST_GFP | __GFP_HIGHMEM)
 
 /**
@@ -44,15 +45,15 @@ struct free_block_state {
 };
 
 /**
- * struct free_block - a block of MAX_PAGE_ORDER that a test plays with
+ * struct free_block - a block of MAX_PAGE_ORDER that a test controls
  * @test: the test
  * @zone: its zone
  * @page: its first page
- * @ours: a bit for each page that is neither free nor allocated, but ours
- * @left: what was left of it right after free_block_alloc()
- * @isolated: the first page frame of what the test has isolated
- * @isolated_end: the first one after it
- * @mt: what the test has made of its pageblocks
+ * @ours: a bit for each page that the test holds: neither free nor allocated
+ * @left: its state right after free_block_alloc()
+ * @isolated: the first page frame that the test has isolated
+ * @isolated_end: the first page frame after the isolated ones
+ * @mt: migratetype that the test has given to its pageblocks
  * @high: the high watermark that a test has changed
  */
 struct free_block {

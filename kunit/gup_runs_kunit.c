@@ -3,15 +3,15 @@
  * KUnit suite for pin_user_page_runs_remote(): runs of pages from real page
  * tables, in a process address space of the test's own.
  *
- * Most cases lay out pages themselves, each where they want it: the mmap() of a
- * file of theirs inserts them. That way a huge folio can be mapped in part, in
- * pieces, backwards or next to any other, which user space does with mremap().
- * What the runs should be is found out page by page. Anonymous memory and
- * hugetlb cannot be laid out: there pin_user_pages_remote(), which knows of no
- * runs, says what the pages are.
+ * Most cases choose which page is mapped where: the mmap() of their own file
+ * inserts the pages. In this way a huge folio can be mapped in part, in pieces,
+ * backwards or next to any other, as user space can do with mremap(). The cases
+ * work out the expected runs page by page. The layout of anonymous memory and of
+ * hugetlb cannot be chosen: there pin_user_pages_remote(), which has no runs, says
+ * which pages to expect.
  *
- * Wants transparent huge pages "always", one free hugetlb page of 1G, four of
- * 2M, and a hugetlbfs of each size on /dev/hugepages1G and /dev/hugepages.
+ * Needs transparent huge pages "always", one free hugetlb page of 1G, four of 2M,
+ * and a hugetlbfs of each size on /dev/hugepages1G and /dev/hugepages.
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
@@ -109,7 +109,7 @@ static int gup_runs_init(struct kunit *test)
 	return 0;
 }
 
-/* What is mapped still has a reference of its own. */
+/* Mapped pages still have a reference of their own. */
 static void gup_runs_exit(struct kunit *test)
 {
 	struct layout *l = test->priv;
@@ -232,8 +232,8 @@ static bool adjacent(struct page *page, struct page *next)
 }
 
 /*
- * Are the runs these pages, in the fewest runs possible? Returns how many pages
- * there are in them.
+ * Expects the runs to be these pages, in the fewest runs possible. Returns the
+ * number of pages in them.
  */
 static unsigned long expect_runs(struct kunit *test, struct page **pages,
 				 unsigned long nr, unsigned int nr_runs)
@@ -292,8 +292,8 @@ static void expect_pins(struct kunit *test, struct page **pages,
 }
 
 /*
- * Pin @nr pages of the layout from page @first on, with room for @max runs, and
- * see what comes, and that it can be undone.
+ * Pin @nr pages of the layout from page @first on, with room for @max runs; check
+ * the result, and that unpinning undoes it.
  */
 static void expect_pinned(struct kunit *test, unsigned int first,
 			  unsigned long nr, unsigned int max)
@@ -326,7 +326,7 @@ static void expect_pinned(struct kunit *test, unsigned int first,
 	expect_pins(test, pages, 0);
 }
 
-/* How many runs does it take? For cases where that is known beforehand. */
+/* Returns the number of runs, for cases that know it beforehand. */
 static void expect_nr_runs(struct kunit *test, unsigned int first,
 			   unsigned long nr, unsigned int want)
 {
@@ -432,7 +432,7 @@ static void runs_test_across_vmas(struct kunit *test)
 	expect_nr_runs(test, 29, 2, 1);
 }
 
-/* But there if the next one must not be pinned, with the same page table */
+/* But it does if the next VMA, with the same page table, must not be pinned */
 static void runs_test_end_of_vma(struct kunit *test)
 {
 	struct layout *l = test->priv;
@@ -472,7 +472,7 @@ static void runs_test_reserved(struct kunit *test)
 	expect_nr_runs(test, 8, 4, 1);
 }
 
-/* The zero page, which is never counted, again and again */
+/* Many mappings of the zero page, whose references are never counted */
 static void runs_test_zero_page(struct kunit *test)
 {
 	struct layout *l = test->priv;
@@ -483,7 +483,7 @@ static void runs_test_zero_page(struct kunit *test)
 	l->pages[3] = ZERO_PAGE(0);
 	l->pages[4] = ZERO_PAGE(0);
 
-	/* It is only for callers that can never write */
+	/* Only callers that never write may have the zero page */
 	file = anon_inode_getfile("gup_runs", &layout_fops, l, O_RDONLY);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	l->addr = test_reserve(test, SZ_1M, 0);
@@ -498,7 +498,7 @@ static void runs_test_zero_page(struct kunit *test)
 	expect_pins(test, l->pages, 0);
 }
 
-/* A hole at each place: what is before it is pinned, and nothing else */
+/* A hole at each place: only the pages before it are pinned */
 static void runs_test_hole(struct kunit *test)
 {
 	struct layout *l = test->priv;
@@ -521,7 +521,7 @@ static void runs_test_hole(struct kunit *test)
 	}
 }
 
-/* With room for few runs, the rest comes with the next calls */
+/* With room for few runs, the next calls return the rest */
 static void runs_test_out_of_runs(struct kunit *test)
 {
 	struct layout *l = test->priv;
@@ -649,7 +649,7 @@ static void runs_test_contended(struct kunit *test)
  * Memory as user space has it
  */
 
-/* What pin_user_pages_remote() finds. Returns @nr pointers, to be freed. */
+/* The pages that pin_user_pages_remote() finds: @nr pointers, to be freed */
 static struct page **pages_at(struct kunit *test, unsigned long addr,
 			      unsigned long nr)
 {
@@ -676,7 +676,7 @@ static unsigned int expect_same(struct kunit *test, unsigned long addr,
 	struct page **pages;
 	long ret;
 
-	/* First, so that what is not there yet is faulted in here */
+	/* First, so that it is this function which faults pages in */
 	ret = pin_runs(l, addr, nr, FOLL_WRITE, &nr_runs);
 	KUNIT_EXPECT_EQ(test, ret, nr);
 	pages = pages_at(test, addr, nr);
@@ -737,9 +737,12 @@ static void runs_test_thp_remainder(struct kunit *test)
 static unsigned long mmap_hugetlb(struct kunit *test, const char *dir,
 				  unsigned long size, unsigned long page_size)
 {
-	struct file *file = filp_open(dir, O_TMPFILE | O_RDWR, 0600);
+	struct file *file;
 	unsigned long addr;
 
+	if (!__is_defined(MODULE))
+		kunit_skip(test, "built in, it runs before hugetlbfs can be mounted");
+	file = filp_open(dir, O_TMPFILE | O_RDWR, 0600);
 	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(file), "%s: %ld, is it mounted?",
 			       dir, PTR_ERR(file));
 	addr = test_mmap(test, NULL, 0, size + page_size, PROT_NONE,
@@ -783,7 +786,7 @@ static void unisolate(void *data)
 	undo_isolate_page_range(pfn, pfn + pageblock_nr_pages, MIGRATE_MOVABLE);
 }
 
-/* Pin @nr pages: all that lie in the pageblock at @pfn have to move first. */
+/* Pin @nr pages; those in the pageblock at @pfn have to be migrated before. */
 static void expect_moved(struct kunit *test, unsigned long addr,
 			 unsigned long nr, unsigned long pfn, unsigned long want)
 {
@@ -815,7 +818,7 @@ static void expect_moved(struct kunit *test, unsigned long addr,
 	}
 }
 
-/* Have no page of a pageblock pinned for long: it is isolated, as for offlining. */
+/* Isolate a pageblock, as offlining does: none of its pages may be pinned for long. */
 static bool isolate(struct kunit *test, unsigned long pfn)
 {
 	if (start_isolate_page_range(pfn, pfn + pageblock_nr_pages,
@@ -827,7 +830,7 @@ static bool isolate(struct kunit *test, unsigned long pfn)
 	return true;
 }
 
-/* The second one of three: as much as is moved at a time, so the third can wait */
+/* The second of three: one migration moves as much, so the third need not move */
 static void runs_test_movable_thp(struct kunit *test)
 {
 	unsigned long addr = test_reserve(test, 3 * PMD_SIZE, 0);
@@ -857,7 +860,7 @@ static void runs_test_movable_row(struct kunit *test)
 
 	if (!IS_ENABLED(CONFIG_CMA))
 		kunit_skip(test, "isolated memory may be pinned without CMA");
-	/* With all page tables there, nothing unmovable gets in between */
+	/* With all page tables there, no unmovable memory gets in between */
 	for (a = 0; a < ARRAY_SIZE(addr); a++) {
 		addr[a] = test_reserve(test, nr * PAGE_SIZE, 0);
 		map_anon(test, addr[a], nr * PAGE_SIZE);
@@ -879,7 +882,7 @@ static void runs_test_movable_row(struct kunit *test)
 		kvfree(pages);
 		if (i == nr - 8)
 			continue;
-		/* What is not on the LRU lists yet cannot move: get well past it */
+		/* Pages that are not on the LRU lists yet cannot move: get well past them */
 		kvfree(pages_at(test, addr[a + 1], nr));
 		kvfree(pages_at(test, addr[a + 2], nr));
 		if (!isolate(test, pfn))

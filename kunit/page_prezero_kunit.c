@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What becomes of PG_zeroed in the page allocator: where it is kept, where it
- * has to be dropped, and what is handed out.
+ * PG_zeroed in the page allocator: where it is kept, where it has to be dropped,
+ * and which blocks are handed out.
  *
  * The tests work on blocks of MAX_PAGE_ORDER of the running kernel's own free
- * memory, see free_blocks.h, through the functions that a page reporting client
- * gets there by.
+ * memory (free_blocks.h), and call the functions that a page reporting client
+ * calls.
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
@@ -71,7 +71,7 @@ static void expect_free_not_zeroed(struct kunit *test, struct free_block *b)
 	KUNIT_EXPECT_EQ(test, st.stray, 0);
 }
 
-/* Nothing of what the allocator knew is left in allocated pages. */
+/* Allocated pages have no trace of what the allocator kept in them. */
 static void expect_no_trace(struct kunit *test, struct page *page,
 			    unsigned int order)
 {
@@ -90,7 +90,7 @@ static void order_desc(const unsigned int *order, char *desc)
 	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "order %u", *order);
 }
 
-/* Below that of the block, and those that per-cpu lists hold */
+/* Orders below that of the block, and those of per-cpu lists */
 static const unsigned int part_orders[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 };
 
 static const unsigned int pcp_orders[] = {
@@ -129,7 +129,7 @@ static void return_test_not_zeroed_is_not_flagged(struct kunit *test)
 	expect_free_not_zeroed(test, b);
 }
 
-/* What an owner may have left in page->private says nothing. */
+/* The value that an owner has left in page->private means nothing. */
 static void return_test_other_private(struct kunit *test)
 {
 	struct free_block *b = free_block_take(test);
@@ -143,7 +143,7 @@ static void return_test_other_private(struct kunit *test)
 	expect_free_not_zeroed(test, b);
 }
 
-/* To take a block off the free lists is to forget what it reads as. */
+/* Taking a block off the free lists drops the flag. */
 static void borrow_test_drops_flag(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -249,7 +249,7 @@ static void steal_test_hands_flag_to_remainders(struct kunit *test)
 
 /*
  * Merging: puts two halves of a block of the next order on the free lists.
- * Returns whether what they became has the flag.
+ * Returns whether the merged block has the flag.
  */
 static bool merged_is_zeroed(struct free_block *b, unsigned int order,
 			     bool zeroed1, bool zeroed2, bool backwards)
@@ -313,7 +313,7 @@ static void merge_test_dirty_with_dirty(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, merged_is_zeroed(b, order, false, false, false));
 }
 
-/* Page by page, in no order: a flag lost on one way up stays lost. */
+/* Single pages, in random order: a flag lost at one merge stays lost. */
 static void merge_pages(struct free_block *b, unsigned int dirty,
 			struct free_block_state *st)
 {
@@ -380,7 +380,7 @@ static void isolate_free_page_test_drops_flag(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, expect_exact_counters(test), 0);
 }
 
-/* More than a pageblock is split by isolation, and known as zeroed no more. */
+/* Isolation splits a block larger than a pageblock, which drops the flag. */
 static void isolate_range_test_splits_block(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -483,8 +483,8 @@ static void alloc_contig_range_test_drops_flag(struct kunit *test)
 }
 
 /*
- * What was isolated carries its order in page->private, which must not pass for
- * "reads as zeroes", if one request gets all of it as one page.
+ * Isolated pages have their order in page->private. It must not pass for "reads as
+ * zeroes" when one request gets all of them as one page.
  */
 static void alloc_contig_range_test_compound(struct kunit *test)
 {
@@ -530,8 +530,8 @@ static void take_page_off_buddy_test_drops_flag(struct kunit *test)
 #ifdef CONFIG_COMPACTION
 /*
  * Memory that merges while a compacting task waits for it goes straight to that
- * task. Here its page->private says that it reads as zeroes, from the time
- * before the feature was switched off.
+ * task. Here its page->private still says that it reads as zeroes, although the
+ * feature was switched off meanwhile.
  */
 static void compaction_capture_test_drops_flag(struct kunit *test)
 {
@@ -562,7 +562,7 @@ static void compaction_capture_test_drops_flag(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, private, 0);
 }
 
-/* The same when it consists of a half that reads as zeroes and one that does not. */
+/* The same with one half that reads as zeroes and one that does not. */
 static void compaction_capture_test_merged(struct kunit *test)
 {
 	struct free_block *b = free_block_take(test);
@@ -614,7 +614,7 @@ static void free_test_dirtied_is_not_flagged(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, expect_exact_counters(test), 0);
 }
 
-/* Owners may leave anything in page->private. */
+/* Owners may leave any value in page->private. */
 static void free_test_private_of_owner(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
@@ -630,7 +630,7 @@ static void free_test_private_of_owner(struct kunit *test)
 	expect_free_not_zeroed(test, b);
 }
 
-/* free_unref_folios() keeps the order there. */
+/* free_unref_folios() keeps the order in page->private. */
 static void free_folios_test_dirtied_is_not_flagged(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
@@ -692,8 +692,8 @@ static unsigned int zeroed_on_pcp(struct free_block *b, struct page *ours,
 }
 
 /*
- * Has the per-cpu list of this CPU refilled from a block with PG_zeroed. Returns
- * the page that was allocated for that.
+ * Makes the allocator refill the per-cpu list of this CPU from a block with
+ * PG_zeroed. Returns the page that was allocated for that.
  */
 static struct page *pcp_refill(struct kunit *test, struct free_block *b,
 			       unsigned int order, gfp_t gfp)
@@ -709,7 +709,7 @@ static struct page *pcp_refill(struct kunit *test, struct free_block *b,
 		if (zeroed_on_pcp(b, page, order))
 			return page;
 
-		/* Another task took or drained them: all of it again */
+		/* Another task took or drained them: start again */
 		test_free(test, page, order);
 		drain_all_pages(b->zone);
 		if (!free_block_grab(b, 0, BLOCK_ORDER))
@@ -736,14 +736,14 @@ static void pcp_test_keeps_flag(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, st.wrong, 0);
 	KUNIT_EXPECT_EQ(test, expect_exact_counters(test), st.zeroed);
 
-	/* While one that was freed comes back without */
+	/* A page that was freed comes back without */
 	fill_pages(page, order, 0xa5);
 	test_free(test, page, order);
 	drain_all_pages(b->zone);
 	expect_free_not_zeroed(test, b);
 }
 
-/* What is on the list is served from there as zeroed. */
+/* Pages on the list are served from there as zeroed. */
 static void pcp_test_serves_zeroes(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
@@ -764,7 +764,7 @@ static void pcp_test_serves_zeroes(struct kunit *test)
 	expect_no_trace(test, page, order);
 }
 
-/* Freed and allocated again without having been on a free list. */
+/* Pages that are freed and allocated again by way of the per-cpu list only */
 static void pcp_test_freed_page_is_cleared(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
@@ -776,7 +776,7 @@ static void pcp_test_freed_page_is_cleared(struct kunit *test)
 	fill_pages(page, order, 0xa5);
 	set_page_private(page, PAGE_PRIVATE_ZEROED);
 	test_free(test, page, order);
-	/* Those on the list that are zeroed come first */
+	/* Zeroed pages on the list come first */
 	do {
 		again = alloc_pages(TEST_GFP | __GFP_ZERO, order);
 		KUNIT_ASSERT_NOT_NULL(test, again);
@@ -824,8 +824,8 @@ static void alloc_test_gfp_zero_of_zeroed(struct kunit *test)
 }
 
 /*
- * That the memory really is not written is seen from memory that was said to
- * read as zeroes, but does not.
+ * To see that the allocator really does not write the memory, the test says that
+ * a block reads as zeroes which does not.
  */
 static void alloc_test_zeroed_is_not_written(struct kunit *test)
 {
@@ -856,7 +856,7 @@ static void alloc_test_gfp_zero_of_dirty(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pages_read_as(page, order, 0));
 }
 
-/* From a per-cpu list that has nothing else. */
+/* From a per-cpu list with zeroed pages only */
 static void alloc_test_zeroes_not_wanted(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -892,7 +892,7 @@ static void alloc_test_no_trace_in_page(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, page_is_pfmemalloc(page));
 }
 
-/* Pages that said so each, before they were merged */
+/* Pages that were each said to read as zeroes before they merged */
 static void alloc_test_no_trace_of_merging(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -923,8 +923,8 @@ static void init_on_alloc_off(void *unused)
 }
 
 /*
- * That init_on_alloc has memory cleared is no request for zeroes. Memory for users
- * need not be cleared again.
+ * An allocation that init_on_alloc clears is not a request for zeroes. Memory for
+ * user space need not be cleared again.
  */
 static void alloc_test_init_on_alloc(struct kunit *test)
 {
@@ -999,7 +999,7 @@ static void alloc_bulk_test_of_dirty(struct kunit *test)
 	expect_bulk(test, false);
 }
 
-/* Freed after it was written: the next owner must not find what was there. */
+/* Memory was written and freed: the next owner must not find the old contents. */
 static void alloc_test_not_inherited(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -1018,7 +1018,7 @@ static void alloc_test_not_inherited(struct kunit *test)
 /*
  * Which block a request gets
  */
-/* There are others that are free, so none needs to take what it has no use for. */
+/* Both kinds are free: each request takes the kind that it has use for. */
 static void pick_test_by_request(struct kunit *test)
 {
 	struct free_block *dirty = free_block_take(test);
@@ -1032,7 +1032,7 @@ static void pick_test_by_request(struct kunit *test)
 			    b->page);
 }
 
-/* The same within the smallest order that has a block. */
+/* The kind is chosen within the smallest order that has a block. */
 static void pick_test_smaller_than_pageblock(struct kunit *test)
 {
 	struct free_block *dirty = free_block_take(test);
@@ -1050,7 +1050,7 @@ static void pick_test_smaller_than_pageblock(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, free_block_is_zeroed(b, 32, 4));
 }
 
-/* With nothing else left, each request takes the other kind. */
+/* If only the other kind is left, a request takes that. */
 static void pick_test_other_kind(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -1078,7 +1078,7 @@ static void pick_test_only_zeroed(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, page, b->page);
 }
 
-/* For the watermarks a zeroed block is one, too, also if there is no other. */
+/* The watermarks count a zeroed block, even if it is the only one. */
 static void pick_test_only_block_of_node(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -1101,7 +1101,7 @@ static void expect_from_block(struct kunit *test, struct page *page,
 			page_to_pfn(b->page) + BLOCK_PAGES);
 }
 
-/* Whole pageblocks of any order are alike: the contents decide. */
+/* Among whole pageblocks of any order the contents decide. */
 static void prefer_test_larger(struct kunit *test)
 {
 	struct free_block *small = free_block_take(test);
@@ -1119,7 +1119,7 @@ static void prefer_test_larger(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, free_block_is(small, 0, pageblock_order));
 }
 
-/* Nor does the type of a whole pageblock matter. */
+/* The type of a whole pageblock does not matter, either. */
 static void prefer_test_other_type(struct kunit *test)
 {
 	struct free_block *dirty = free_block_take(test);
@@ -1143,7 +1143,7 @@ static void prefer_test_other_type(struct kunit *test)
 	expect_exact_counters(test);
 }
 
-/* But no pageblock is broken up for the sake of its contents. */
+/* But the allocator splits no pageblock because of its contents. */
 static void prefer_test_smaller_than_pageblock(struct kunit *test)
 {
 	struct free_block *small = free_block_take(test);
@@ -1180,7 +1180,7 @@ static struct zone *zone_of_alloc(struct kunit *test, gfp_t gfp,
 	return page_zone(alloc_of_test(test, gfp, order));
 }
 
-/* To user memory a zone of the node is as good as another: the contents decide. */
+/* User space memory may come from any zone of the node: the contents decide. */
 static void zone_test_by_request(struct kunit *test)
 {
 	struct free_block *b = give_zeroes_of_lower_zone(test, BLOCK_ORDER);
@@ -1190,7 +1190,7 @@ static void zone_test_by_request(struct kunit *test)
 						BLOCK_ORDER), b->page);
 }
 
-/* The kernel's own memory does not use up what others have to have. */
+/* Kernel memory does not use up zones that other requests depend on. */
 static void zone_test_kernel_memory(struct kunit *test)
 {
 	struct free_block *b = give_zeroes_of_lower_zone(test, BLOCK_ORDER);
@@ -1210,7 +1210,7 @@ static void zone_test_preferred_has_zeroes(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, free_block_is_zeroed(lower, 0, BLOCK_ORDER));
 }
 
-/* A block that is too small is none. */
+/* A zeroed block that is too small does not count. */
 static void zone_test_order(struct kunit *test)
 {
 	struct free_block *b = give_zeroes_of_lower_zone(test, HALF_ORDER);
@@ -1219,7 +1219,7 @@ static void zone_test_order(struct kunit *test)
 						BLOCK_ORDER), b->zone);
 }
 
-/* Nor is one that is a part of a pageblock, if small ones are wanted. */
+/* A part of a pageblock does not count, either, for small requests. */
 static void zone_test_part_of_pageblock(struct kunit *test)
 {
 	struct free_block *b = give_zeroes_of_lower_zone(test,
@@ -1236,7 +1236,7 @@ static void restore_watermark(void *data)
 	b->zone->_watermark[WMARK_HIGH] = b->high;
 }
 
-/* What a zone keeps for requests that have no choice is not touched. */
+/* The reserve of a zone for requests that depend on it stays untouched. */
 static void zone_test_high_watermark(struct kunit *test)
 {
 	struct free_block *b = give_zeroes_of_lower_zone(test, BLOCK_ORDER);
@@ -1249,7 +1249,7 @@ static void zone_test_high_watermark(struct kunit *test)
 }
 
 #if defined(CONFIG_SHUFFLE_PAGE_ALLOCATOR) && defined(CONFIG_MEMORY_HOTPLUG)
-/* Memory that comes online has the free lists shuffled. */
+/* Memory that comes online makes the kernel shuffle the free lists. */
 static void shuffle_test_keeps_lists_apart(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -1260,7 +1260,7 @@ static void shuffle_test_keeps_lists_apart(struct kunit *test)
 }
 #endif
 
-/* The flag goes with a block to the list of another type, while it may. */
+/* A block takes its flag along to the list of another type. */
 static void move_test_not_allowed(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -1277,7 +1277,7 @@ static void move_test_not_allowed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, expect_exact_counters(test), 0);
 }
 
-/* Which of the two a per-cpu list hands out depends on the request, too. */
+/* The request decides which kind a per-cpu list hands out, too. */
 static void pick_pcp_test_by_request(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -1294,7 +1294,7 @@ static void pick_pcp_test_by_request(struct kunit *test)
 	KUNIT_EXPECT_PTR_NE(test, alloc_of_test(test, __GFP_ZERO, 0), dirty);
 }
 
-/* The other way round: zeroed pages that ran out in the middle of a refill */
+/* The other way round: zeroed pages ran out in the middle of a refill */
 static void pick_pcp_test_zeroed_first(struct kunit *test)
 {
 	struct free_block *dirty = free_block_take(test);
@@ -1314,7 +1314,7 @@ static void pick_pcp_test_zeroed_first(struct kunit *test)
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-/* A huge page that was freed just now does not come before one that is zeroed. */
+/* A zeroed huge page comes before one that was freed just now. */
 static void pick_pcp_test_huge(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -1569,7 +1569,7 @@ static void disable_test_enable_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, expect_exact_counters(test), BLOCK_PAGES);
 }
 
-/* Nothing that was known before comes back when the feature does. */
+/* Switching the feature off and on again brings no flag back. */
 static void disable_test_pages_on_pcp(struct kunit *test)
 {
 	struct free_block *b = take_zeroes(test);
@@ -1681,7 +1681,7 @@ static void verify_test_zeroes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, vm_event(PREZERO_VERIFY_FAILED) - failed, 0);
 }
 
-/* What was not said to read as zeroes is none of its business. */
+/* Verifying does not look at memory that was not said to read as zeroes. */
 static void verify_test_dirty_block(struct kunit *test)
 {
 	struct free_block *b = free_block_take(test);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What page reporting promises to a client that clears free pages, and what it
- * goes on promising to one that does not.
+ * Page reporting's promises to a client that clears free pages, and to one that
+ * does not.
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
@@ -37,7 +37,7 @@ struct client {
 	struct kunit *test;
 	int nid;
 
-	/* The test's own part of report(), and what it needs for that */
+	/* The test's own part of report(), and its data */
 	int (*report)(struct client *c, struct scatterlist *sgl,
 		      unsigned int nents);
 	struct task_struct *task;
@@ -48,7 +48,7 @@ struct client {
 	bool write_refused;	/* it may not write any more */
 	int other_ret;
 
-	/* What report() has been given */
+	/* What report() has got */
 	unsigned int calls;
 	unsigned int blocks;
 	size_t max_len;
@@ -146,7 +146,7 @@ static struct client *zeroing_client(struct kunit *test)
 	return c;
 }
 
-/* A pass over the node, with what holds for all of them. */
+/* A pass over the node, and checks of all that holds for each pass. */
 static int client_pass(struct client *c)
 {
 	int ret;
@@ -206,7 +206,7 @@ static struct free_block *watched_block(struct client *c, unsigned int i)
 	return b;
 }
 
-/* What has just been with a client is as young as if it had been freed. */
+/* Blocks that come back from a client count as freed at that time. */
 static void let_age(void)
 {
 	msleep(50);
@@ -241,7 +241,7 @@ static void register_test_switches_on_and_off(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, page_prezero_enabled());
 	client_register(c);
 	KUNIT_EXPECT_TRUE(test, page_prezero_enabled());
-	/* What was freed before that is old enough by now, whatever its age says */
+	/* Blocks freed before that are old enough by now, even if their age is wrong */
 	KUNIT_EXPECT_GE(test, jiffies - before, MIN_AGE);
 	kunit_release_action(test, client_unregister, c);
 	KUNIT_EXPECT_FALSE(test, page_prezero_enabled());
@@ -399,7 +399,7 @@ static void process_node_test_zeroed_not_given_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, c->seen[0], 0);
 }
 
-/* One that had to stop early has finished only some. */
+/* A client that had to stop early has finished only some. */
 static void process_node_test_not_marked_comes_again(struct kunit *test)
 {
 	struct client *c = zeroing_client(test);
@@ -466,7 +466,7 @@ static void process_node_test_error_ends_pass(struct kunit *test)
 }
 
 /*
- * What it is given
+ * Which blocks the client gets
  */
 static void process_node_test_order(struct kunit *test)
 {
@@ -633,8 +633,8 @@ static int count_small(struct client *c, struct scatterlist *sgl,
 }
 
 /*
- * The free list is looked at in parts: all of it is all the same, even if what
- * comes first on it need not be given to the client.
+ * A pass looks at the free list in steps. It gets through all of the list, even if
+ * the first blocks are not for the client.
  */
 static void process_node_test_long_list(struct kunit *test)
 {
@@ -664,7 +664,7 @@ static void process_node_test_long_list(struct kunit *test)
 			(LONG_LIST_BLOCKS - 2) * BLOCK_PAGES / 2 - 1);
 }
 
-/* What is too young is gone past, even if that is more than a step looks at. */
+/* The pass gets past young blocks, even if there are more than one step's. */
 static void process_node_test_young_first(struct kunit *test)
 {
 	struct client *c = zeroing_client(test);
@@ -700,7 +700,7 @@ static void process_node_test_min_age(struct kunit *test)
 	__free_block_give(b, 0, BLOCK_ORDER, false);
 	__free_block_to_front(b, 0);
 	spin_unlock_irqrestore(&b->zone->lock, flags);
-	/* That it was not too young if seen is looked at in client_report() */
+	/* client_report() checks that the block was not too young */
 	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
 
 	let_age();
@@ -709,7 +709,7 @@ static void process_node_test_min_age(struct kunit *test)
 	KUNIT_EXPECT_GE(test, c->seen[0], 1);
 }
 
-/* A page of the block is on the per-cpu list of a CPU, on which the test is then. */
+/* Puts a page of the block on the per-cpu list of a CPU; the test then runs there. */
 static void put_on_pcp(struct kunit *test, struct free_block *b, unsigned int cpu)
 {
 	struct page *page;
@@ -747,7 +747,7 @@ static void expect_drained(struct kunit *test, unsigned int cpu)
 	} while (!free_block_is(b, 0, BLOCK_ORDER) && --tries);
 	KUNIT_ASSERT_TRUE(test, free_block_is(b, 0, BLOCK_ORDER));
 
-	/* That was just now, so the next pass does not */
+	/* That was just now, so the next pass does not drain them */
 	put_on_pcp(test, b, here);
 	KUNIT_EXPECT_EQ(test, client_pass(c), 0);
 	KUNIT_EXPECT_FALSE(test, free_block_is(b, 0, BLOCK_ORDER));
@@ -858,7 +858,7 @@ static void process_node_test_nothing_lost(struct kunit *test)
 	after = zone_page_state_snapshot(zone, NR_FREE_PAGES);
 	KUNIT_EXPECT_GT(test, c->calls, 3);
 	KUNIT_EXPECT_TRUE(test, free_block_is(b, 0, BLOCK_ORDER));
-	/* Others allocate and free, but not whole blocks */
+	/* Other tasks allocate and free, but not whole blocks */
 	KUNIT_EXPECT_LT(test, abs(before - after), BLOCK_PAGES);
 	expect_exact_counters(test);
 }
@@ -877,7 +877,7 @@ static int wait_for_other(struct client *c, struct scatterlist *sgl,
 			mark_zeroed(sgl, sg_page(sg), get_order(sg->length));
 			complete(&c->reporting);
 			wait_for_completion_timeout(&c->go_on, 10 * HZ);
-			/* Time for the other to do what it must not do yet */
+			/* Time for the other thread to do what it must not do yet */
 			msleep(20);
 			c->other_done_early = READ_ONCE(c->other_done);
 			c->write_refused = !page_prezero_write_begin(sgl);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit suite for prezero.ko itself: its files, and what clears a block.
+ * KUnit suite for prezero.ko itself: its files in sysfs, and the clearing of a
+ * block.
  *
- * The files are written the way a user does, through the VFS, as that is where
- * empty and overlong input is dealt with.
+ * The cases write the files through the VFS, as user space does, because the VFS
+ * handles empty and overlong input.
  */
 #include <kunit/test.h>
 #include <linux/fs.h>
@@ -25,6 +26,8 @@ static struct file *knob_open(struct kunit *test, const char *name, int flags)
 	struct file *file;
 	char path[64];
 
+	if (!__is_defined(MODULE))
+		kunit_skip(test, "built in, it runs before sysfs can be mounted");
 	scnprintf(path, sizeof(path), PREZERO_DIR "%s", name);
 	file = filp_open(path, flags, 0);
 	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(file), "%s: %ld, is prezero loaded?",
@@ -63,7 +66,7 @@ static const char *knob_read(struct kunit *test, const char *name)
 struct knob_case {
 	const char *name;
 	const char *val;
-	/* 0: taken, and read back as @shows, or as @val if that is NULL */
+	/* 0: the value is accepted, and read back as @shows (NULL: as @val) */
 	int err;
 	const char *shows;
 };
@@ -160,7 +163,7 @@ static void counters_test_are_numbers(struct kunit *test)
 				    "%s", names[i]);
 }
 
-/* How often begin() was called, when it refuses, and how often end() was */
+/* How often begin() was called, at which call it refuses, and calls of end() */
 static unsigned int begun, refuse_at, ended;
 
 static bool begin(struct scatterlist *sgl)

@@ -3,13 +3,14 @@
  * prezero: clears free memory while no other task wants the CPU
  *
  * The kernel keeps track of which free blocks read as zeroes and skips the
- * clearing when they are allocated (mm/page_prezero.h). This module is the
- * policy: when to clear, on which CPUs, which blocks, and when to stop. It is a
- * page reporting client that is handed free blocks and marks those it cleared.
+ * clearing when it allocates them (mm/page_prezero.h). This module is the policy:
+ * when to clear, on which CPUs, which blocks, and when to stop. It is a client of
+ * page reporting, which hands it free blocks; the module marks those it cleared.
  *
  * One thread of the lowest priority goes over all nodes every interval_ms. After
- * each PREZERO_CHUNK it checks whether another task wants its CPU. If so it gives up
- * the pass, and tries again a little later: a block half cleared goes back as it is.
+ * each PREZERO_CHUNK the thread checks whether another task wants its CPU. If so,
+ * the thread ends the pass and tries again a little later. A block that is half
+ * cleared goes back unmarked.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -44,7 +45,7 @@
 #define PREZERO_INTERVAL_MS_MIN		10
 #define PREZERO_INTERVAL_MS_MAX		(60 * 60 * 1000)
 
-/* After a pass that was stopped, if the interval is not shorter anyway */
+/* Pause after a pass that was stopped, unless the interval is shorter */
 #define PREZERO_RETRY_MS		100U
 
 static int prezero_report(struct page_reporting_dev_info *prdev,
@@ -55,7 +56,7 @@ static struct page_reporting_dev_info prezero_prdev = {
 	.prezero = true,
 };
 
-/* Guards starting and stopping, and with it prezero_thread and the registration */
+/* Serializes starting and stopping: protects prezero_thread and the registration */
 static DEFINE_MUTEX(prezero_mutex);
 static struct task_struct *prezero_thread;
 static DECLARE_WAIT_QUEUE_HEAD(prezero_wait);
@@ -65,19 +66,19 @@ static unsigned int prezero_interval_ms = 2000;
 static bool prezero_idle_only = true;
 static bool prezero_verify;
 
-/* Only written by the thread */
+/* Written by the thread only */
 static unsigned long prezero_passes;
 static unsigned long prezero_passes_stopped;
 
 /*
- * Load in a virtual machine (bool, default N). To clear the free memory of a
- * guest makes its host allocate and clear that memory first, for nothing.
+ * Load in a virtual machine, too (bool, default N). Clearing the free memory of a
+ * guest makes its host allocate that memory and clear it.
  */
 static bool allow_guest;
 module_param(allow_guest, bool, 0444);
-MODULE_PARM_DESC(allow_guest, "Load in a virtual machine, whose host pays for it (default: N)");
+MODULE_PARM_DESC(allow_guest, "Load in a virtual machine, too, whose host then allocates the memory (default: N)");
 
-/* Start clearing when loaded (bool, default Y); later on, see sysfs. */
+/* Start clearing when loaded (bool, default Y). Later on, sysfs starts and stops. */
 static bool enabled = true;
 module_param(enabled, bool, 0444);
 MODULE_PARM_DESC(enabled, "Start clearing when loaded (default: Y)");
@@ -88,18 +89,17 @@ static bool prezero_must_end(void)
 }
 
 /**
- * prezero_must_stop - does another task want what the pass needs?
+ * prezero_must_stop - does the thread have to end its pass now?
  *
- * Return: true when clearing has to stop now: to end or to freeze the thread,
- * because it got to an isolated CPU, or, with idle_only, because there is
- * something else to run here.
+ * Return: true if the thread is to end or to freeze, if it is on an isolated CPU,
+ * or, with idle_only, if another task wants its CPU.
  */
 VISIBLE_IF_KUNIT bool prezero_must_stop(void)
 {
 	if (prezero_must_end())
 		return true;
 
-	/* A change of the cpuset partitions may have moved the thread to one */
+	/* A new cpuset partition may have isolated the thread's CPU */
 	if (cpu_is_isolated(raw_smp_processor_id()))
 		return true;
 
@@ -113,10 +113,10 @@ EXPORT_SYMBOL_IF_KUNIT(prezero_must_stop);
  * @sgl: what prezero_report() was given
  * @page: first page of the block
  * @nr_pages: number of pages of PAGE_SIZE in it
- * @begin: called with @sgl before every PREZERO_CHUNK, false to stop
- * @end: called with @sgl after each
+ * @begin: called with @sgl before each PREZERO_CHUNK; returns false to stop
+ * @end: called with @sgl after each PREZERO_CHUNK
  *
- * Return: 0 when all of the block reads as zeroes, -EAGAIN when told to stop.
+ * Return: 0 if all of the block reads as zeroes, -EAGAIN if @begin returned false.
  */
 VISIBLE_IF_KUNIT int prezero_clear_block(struct scatterlist *sgl,
 					 struct page *page,
@@ -146,7 +146,7 @@ static bool prezero_begin_chunk(struct scatterlist *sgl)
 	if (prezero_must_stop())
 		return false;
 
-	/* With idle_only, to be in the way is to stop */
+	/* With idle_only the pass ends instead */
 	if (!READ_ONCE(prezero_idle_only))
 		cond_resched();
 
@@ -175,8 +175,8 @@ static int prezero_report(struct page_reporting_dev_info *prdev,
 }
 
 /*
- * Run near the memory of @nid if there is a CPU, but never on an isolated one,
- * however it was isolated: isolcpus=, nohz_full= or a cpuset partition.
+ * Run on a CPU of node @nid if it has one, but never on an isolated CPU: neither
+ * of isolcpus= and nohz_full=, nor of a cpuset partition.
  */
 static void prezero_move_to_node(int nid)
 {
@@ -198,9 +198,9 @@ static void prezero_move_to_node(int nid)
 }
 
 /*
- * A node whose CPUs are busy is left for the next pass; the others are not.
+ * If the CPUs of one node are busy, the pass still goes on with the other nodes.
  *
- * Returns whether the pass came to its end on all of them.
+ * Returns whether the pass was completed on all nodes.
  */
 static bool prezero_pass(void)
 {
@@ -209,7 +209,7 @@ static bool prezero_pass(void)
 
 	for_each_node_state(nid, N_MEMORY) {
 		prezero_move_to_node(nid);
-		/* Ask before anything is taken off the free lists, too */
+		/* Check before taking blocks off the free lists, too */
 		if (prezero_must_stop() ||
 		    page_prezero_scan_node(&prezero_prdev, nid))
 			stopped = true;
@@ -279,7 +279,7 @@ static void prezero_stop(void)
 	if (!prezero_thread)
 		return;
 
-	/* It may have waited for an idle CPU: it will not get one to end */
+	/* On a busy machine a SCHED_IDLE thread might not get a CPU to end */
 	sched_set_normal(prezero_thread, 0);
 	kthread_stop(prezero_thread);
 	prezero_thread = NULL;
@@ -440,7 +440,7 @@ static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 static struct kobj_attribute flush_attr = __ATTR_WO(flush);
 
-/* All events, to be freed */
+/* All events; the caller frees them */
 static unsigned long *prezero_vm_events(void)
 {
 	unsigned long *events = kcalloc(NR_VM_EVENT_ITEMS, sizeof(*events),
@@ -500,7 +500,7 @@ static ssize_t pages_unasked_show(struct kobject *kobj,
 	taken = events[PREZERO_TAKEN];
 	kfree(events);
 
-	/* They are counted one after the other: hits may be ahead for a moment */
+	/* The counters are not read at once: hit may be ahead for a moment */
 	return sysfs_emit(buf, "%lu\n", taken > hit ? taken - hit : 0);
 }
 PREZERO_ATTR_RO(pages_unasked);
@@ -564,7 +564,7 @@ static int __init prezero_init(void)
 	}
 
 	if (page_prezero_in_guest() && !allow_guest) {
-		pr_err("in a virtual machine clearing free memory makes the host allocate it: load with allow_guest=1 if that is what you want\n");
+		pr_err("in a virtual machine clearing free memory makes the host allocate it: load with allow_guest=1 to do it nevertheless\n");
 		return -EOPNOTSUPP;
 	}
 
@@ -581,7 +581,7 @@ static int __init prezero_init(void)
 	if (err)
 		goto put_kobj;
 
-	/* Last: from here on users may start and stop */
+	/* Last: from here on users may start and stop the thread */
 	err = sysfs_create_groups(prezero_kobj, prezero_groups);
 	if (err)
 		goto stop;
@@ -602,7 +602,7 @@ module_init(prezero_init);
 
 static void __exit prezero_exit(void)
 {
-	/* Waits for open files to be done: prezero cannot be started again after it */
+	/* Waits for writers in sysfs: prezero cannot be started again afterwards */
 	sysfs_remove_groups(prezero_kobj, prezero_groups);
 	kobject_del(prezero_kobj);
 	kobject_put(prezero_kobj);
@@ -616,4 +616,5 @@ static void __exit prezero_exit(void)
 module_exit(prezero_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Clears free memory in idle time, ahead of its use");
+MODULE_VERSION("0.9");
+MODULE_DESCRIPTION("Clears free memory in idle time, ahead of its allocation");

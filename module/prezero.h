@@ -9,8 +9,8 @@
 #include <linux/sizes.h>
 
 /*
- * Not resolved on a kernel without the patches. The module then still loads so
- * far as to say what is wrong in one line, see prezero_init().
+ * Weak, because a kernel without the patches lacks these symbols. prezero_init()
+ * then runs nevertheless, and says in one line what is missing.
  */
 extern typeof(page_reporting_register) page_reporting_register __weak;
 extern typeof(page_reporting_unregister) page_reporting_unregister __weak;
@@ -24,7 +24,7 @@ extern typeof(page_prezero_in_guest) page_prezero_in_guest __weak;
 extern typeof(mm_kobj) mm_kobj __weak;
 
 /*
- * Memory to clear between two looks whether another task wants the CPU, with
+ * Bytes to clear between two checks whether another task wants the CPU, with
  * preemption disabled: one or two microseconds
  */
 #define PREZERO_CHUNK	SZ_16K

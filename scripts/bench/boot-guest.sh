@@ -3,23 +3,25 @@
 # In the libvirt lab: start a guest with each kind of memory, in each
 # configuration, in each size, and print one JSON row per start.
 #
-# usage: boot-guest.sh KERNEL REPEAT {"SIZES-IN-MIB" "BACKINGS" "CONFIGS"}...
+# usage: boot-guest.sh REPEAT {"SIZES-IN-MIB" "BACKINGS" "CONFIG[:START],..."}...
 #
 # Configurations:
-#   none     no device: the floor
-#   stock    as the kernel does it by itself
-#   one      one page pinned at a time, as before Linux 5.12
-#   leaf     pinned by page-table leaf
-#   prezero  the same, and all free memory is cleared before
-#   again    stock or prezero: stopped, and started again at once
-#   hook     prezero: stopped, and started again when the hook says so
+#   no device     the floor
+#   page by page  the series, one page pinned at a time, as before Linux 5.12
+#   6.12          the kernel without the series
+#   leaf          the series, nothing cleared ahead
+#   leaf+prezero  the series, all free memory is cleared before
+# Starts:
+#   first         the memory has not been in use by a guest (the default)
+#   again         the guest was stopped, and is started again at once
+#   hook          the guest was stopped, and is started again when the hook says so
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 # shellcheck source=scripts/lab/l1.sh
 . /lab/l1.sh
 
-kernel=$1 repeat=$2
-shift 2
+repeat=$1
+shift
 pin_batch=/sys/module/vfio_iommu_type1/parameters/pin_batch
 
 set_pin_batch() {
@@ -32,30 +34,27 @@ set_pin_batch() {
 
 set_config() {
 	case $1 in
-	one) set_pin_batch 1 ;;
+	"page by page") set_pin_batch 1 ;;
 	*) set_pin_batch 0 ;;
 	esac
 	[ ! -d "$PREZERO" ] || prezero_off
 }
 
-# one_start CONFIG BACKING MIB
+# one_start CONFIG START BACKING MIB
 one_start() {
 	local wait_s=null hit=0 from
-	define_l2 "$2" "$3" "$1" || return
-	case $1 in
-	prezero)
+	define_l2 "$3" "$4" "$1" || return
+	if [ "$1" = leaf+prezero ]; then
 		# The pages of a pool are not prezero's: nothing to wait for
-		case $2 in
+		case $3 in
 		hugetlb*) prezero_on ;;
 		*) at_rest ;;
 		esac
-		;;
-	again | hook)
-		[ ! -d "$PREZERO" ] || at_rest
+	fi
+	if [ "$2" != first ]; then
 		start_l2 l2 && stop_l2 l2 || return
-		;;
-	esac
-	if [ "$1" = hook ]; then
+	fi
+	if [ "$2" = hook ]; then
 		virsh dumpxml --inactive l2 >/tmp/l2.dump
 		from=${EPOCHREALTIME/./}
 		/lab/50-prezero l2 prepare begin - </tmp/l2.dump || return
@@ -65,8 +64,8 @@ one_start() {
 	start_l2 l2 || return
 	[ ! -d "$PREZERO" ] || hit=$(($(vmstat prezero_hit) - hit))
 	stop_l2 l2
-	printf '{"kernel":"%s","config":"%s","backing":"%s","mib":%d,"repeat":%d,"start_s":%s,"virsh_s":%s,"wait_s":%s,"hit_mib":%d}\n' \
-		"$kernel" "$1" "$2" "$3" "$repeat" "$start_s" "$virsh_s" "$wait_s" $((hit / 256)) >/tmp/row
+	printf '{"config":"%s","start":"%s","backing":"%s","mib":%d,"repeat":%d,"start_s":%s,"virsh_s":%s,"wait_s":%s,"hit_mib":%d}\n' \
+		"$1" "$2" "$3" "$4" "$repeat" "$start_s" "$virsh_s" "$wait_s" $((hit / 256)) >/tmp/row
 }
 
 setup_thp
@@ -76,32 +75,36 @@ if vmstat nr_free_zeroed >/dev/null; then
 	load_prezero || die "prezero.ko does not load: see the kernel log"
 fi
 
-# Programs and translated code are in their caches when the first row comes.
+# Before the first row, get programs and translated code into their caches.
 warm_up() {
-	define_l2 thp 512 none && start_l2 l2 && stop_l2 l2 &&
+	define_l2 thp 512 "no device" && start_l2 l2 && stop_l2 l2 &&
 		define_l2 thp 512 && start_l2 l2 && stop_l2 l2
 }
 t "a guest starts" warm_up || finish
 
 # group SIZES BACKINGS CONFIGS
 group() {
-	local sizes=$1 backings=$2 configs=$3 largest=0 backing config mib
+	local sizes=$1 backings=$2 configs largest=0 backing config start mib
+	IFS=, read -ra configs <<<"$3"
 	for mib in $sizes; do
 		[ "$mib" -le "$largest" ] || largest=$mib
 	done
 	for backing in $backings; do
 		hugetlb_pool "$backing" $((largest << 20))
-		for config in $configs; do
+		for config in "${configs[@]}"; do
+			start=first
+			case $config in *:*) start=${config#*:} ;; esac
+			config=${config%:*}
 			# The floor is the same for all: without a device,
 			# memory is not touched.
-			[ "$config" != none ] || [ "$backing" = thp ] || continue
+			[ "$config" != "no device" ] || [ "$backing" = thp ] || continue
 			set_config "$config"
 			for mib in $sizes; do
 				# Less than one page of it
 				[ "$backing" != hugetlb1g ] || [ "$mib" -ge 1024 ] || continue
-				progress 0 "$backing $config: a guest of $mib MiB starts"
-				t "$backing $config $mib MiB repeat $repeat" \
-					one_start "$config" "$backing" "$mib" &&
+				progress 0 "$backing, $config, $start start: a guest of $mib MiB"
+				t "$backing, $config, $start start of $mib MiB, run $repeat" \
+					one_start "$config" "$start" "$backing" "$mib" &&
 					cat /tmp/row
 			done
 		done

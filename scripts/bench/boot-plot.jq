@@ -5,11 +5,11 @@ include "stats";
 
 . as $rows
 | (map(.mib) | unique) as $sizes
-| ["memory", "GiB", "one", "stock", "leaf", "prezero", "none"],
+| ["memory", "GiB", "page by page", "6.12", "leaf", "leaf+prezero", "no device"],
 (["thp", "tmpfs", "hugetlb2m", "hugetlb1g"][] as $b | $sizes[] as $s
 | [$b, $s / 1024]
-+ [("one", "stock", "leaf", "prezero", "none") as $c
-	| [$rows[] | select(.mib == $s and .config == $c and
-		(.backing == $b or $c == "none")) | .start_s]
++ [("page by page", "6.12", "leaf", "leaf+prezero", "no device") as $c
+	| [$rows[] | select(.start == "first" and .mib == $s and .config == $c and
+		(.backing == $b or $c == "no device")) | .start_s]
 	| if . == [] then "-" else median end])
 | @tsv

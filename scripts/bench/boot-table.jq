@@ -9,14 +9,11 @@ def var: if length < 2 then null
 	else mean as $m | (map(pow(. - $m; 2)) | add) / (length - 1) / length end;
 def or_dash(f): if . == null then "-" else f end;
 
-def title: {"none": "no device", "one": "page by page", "stock": "6.12",
-	"leaf": "leaf", "prezero": "prezero"}[.];
-
 . as $rows
 | (map(.mib) | unique) as $sizes
 | ($sizes | last) as $hi
 | (if $hi > 4096 then 4096 else $sizes[0] end) as $lo
-| def times($b; $c; $mib): [$rows[] | select(.backing == $b and .config == $c and .mib == $mib) | .start_s];
+| def times($b; $c; $mib): [$rows[] | select(.start == "first" and .backing == $b and .config == $c and .mib == $mib) | .start_s];
 def med($b; $c; $mib): times($b; $c; $mib) | if . == [] then null else median end;
 def slope($b; $c): times($b; $c; $lo) as $l | times($b; $c; $hi) as $h
 	| if $l == [] or $h == [] or $lo == $hi then null else
@@ -28,45 +25,45 @@ def slope($b; $c): times($b; $c; $lo) as $l | times($b; $c; $hi) as $h
 	   t: (1.96 + 3.3 / ([$df, 1] | max))} end;
 (["thp", "tmpfs", "memfd", "hugetlb2m", "hugetlb1g"]
 	| map(select(. as $b | any($rows[]; .backing == $b)))) as $backings
-| ["none", "one", "stock", "leaf", "prezero"] as $configs
+| ["no device", "page by page", "6.12", "leaf", "leaf+prezero"] as $configs
 
 # As the published table: the largest guest
 | (["\($hi / 1024) GiB", "start, s"] + $backings | map(sub("hugetlb"; ""))),
 ($configs[] | . as $c | [$backings[] as $b | med($b; $c; $hi)]
 	| select(any(. != null))
-	| ["", ($c | title)] + map(or_dash(fixed(2)))),
+	| ["", $c] + map(or_dash(fixed(2)))),
 [],
 
-# All sizes, the slope, and what is left of the unpatched kernel's
+# All sizes, the slope, and what is left of 6.12's
 (["memory", "kernel"] + ($sizes | map(if . < 1024 then "\(.)M" else "\(. / 1024)G" end))
 	+ ["s/GiB", "+-", "of 6.12's", "+-%", "runs"]),
-($backings[] | . as $b | slope($b; "stock") as $stock | $configs[] | . as $c
+($backings[] | . as $b | slope($b; "6.12") as $base | $configs[] | . as $c
 	| [$sizes[] as $s | med($b; $c; $s)]
 	| select(any(. != null))
 	| slope($b; $c) as $own
-	| [$b, ($c | title)] + map(or_dash(fixed(2)))
+	| [$b, $c] + map(or_dash(fixed(2)))
 	+ (if $own == null then ["-", "-", "-", "-"] else
 		[($own.s | fixed(3)),
 		 ($own.e | or_dash(. * $own.t | fixed(3))),
-		 (if $stock == null or $stock.s <= 0 then "-"
-			else (100 * $own.s / $stock.s | fixed(1)) + "%" end),
-		 (if $c == "stock" or $stock == null or $stock.s <= 0 or $own.e == null or $stock.e == null then "-"
-			else 100 * $own.t * ((pow($own.e; 2) + pow($own.s / $stock.s * $stock.e; 2)) | sqrt) / $stock.s
+		 (if $base == null or $base.s <= 0 then "-"
+			else (100 * $own.s / $base.s | fixed(1)) + "%" end),
+		 (if $c == "6.12" or $base == null or $base.s <= 0 or $own.e == null or $base.e == null then "-"
+			else 100 * $own.t * ((pow($own.e; 2) + pow($own.s / $base.s * $base.e; 2)) | sqrt) / $base.s
 			| fixed(1) end)] end)
 	+ [times($b; $c; $hi) | length | tostring]),
 [],
 
 # Stopped and started again
-(select(any($rows[]; .config == "again"))
-	| ["again", "kernel"] + ($sizes | map(if . < 1024 then "\(.)M" else "\(. / 1024)G" end))),
-([["stock", "again", "6.12, at once"], ["lab", "again", "at once"], ["lab", "hook", "after hook"]][]
-	| . as [$k, $c, $text]
-	| [$sizes[] as $s | [$rows[] | select(.kernel == $k and .config == $c and .mib == $s)]
+(select(any($rows[]; .start == "again"))
+	| ["start", "kernel"] + ($sizes | map(if . < 1024 then "\(.)M" else "\(. / 1024)G" end))),
+([["6.12", "again"], ["leaf+prezero", "again"], ["leaf+prezero", "hook"]][]
+	| . as [$c, $start]
+	| [$sizes[] as $s | [$rows[] | select(.config == $c and .start == $start and .mib == $s)]
 		| if . == [] then null else map(.start_s) | median end]
 	| select(any(. != null))
-	| ["thp", $text] + map(or_dash(fixed(2)))),
-([$sizes[] as $s | [$rows[] | select(.config == "hook" and .mib == $s) | .wait_s]
+	| [$start, $c] + map(or_dash(fixed(2)))),
+([$sizes[] as $s | [$rows[] | select(.start == "hook" and .mib == $s) | .wait_s]
 	| if . == [] then null else median end]
 	| select(any(. != null))
-	| ["", "hook waits"] + map(or_dash(fixed(2))))
+	| ["", "(the hook waits)"] + map(or_dash(fixed(2))))
 | @tsv

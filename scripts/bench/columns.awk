@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# Tab-separated values to columns; a table ends with an empty line.  The first
-# two columns are text; the others are as wide as their title.
+# Tab-separated values to columns; an empty line ends a table.  The first two columns
+# are text; the others are as wide as their titles.
 !NF {
 	titles = 0
 	print ""

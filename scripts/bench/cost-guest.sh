@@ -5,9 +5,10 @@
 # scripts/bench/cost.sh compares kernels.
 #
 # usage: cost-guest.sh STATE...
-#   off	  without prezero
-#   on	  prezero enabled, no memory cleared
-#   cleared  prezero enabled, all free memory cleared before each measurement
+#   6.12          the kernel without the series
+#   leaf          the series, prezero not loaded
+#   enabled       prezero enabled, no memory cleared
+#   leaf+prezero  all free memory cleared before each measurement
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -20,7 +21,7 @@ ratio() {
 
 enter() {
 	case $1 in
-	on)
+	enabled)
 		echo 1 >"$PREZERO/enabled" && no_more_passes &&
 			echo 1 >"$PREZERO/flush" &&
 			[ "$(free_zeroed)" = 0 ]
@@ -28,9 +29,9 @@ enter() {
 	esac
 }
 
-# What was measured last has used some of the cleared memory.
+# The last measurement used some of the cleared memory: wait until it is back.
 ready() {
-	[ "$STATE" = cleared ] || return 0
+	[ "$STATE" = leaf+prezero ] || return 0
 	echo 100 >"$PREZERO/interval_ms" && wait_cleared >/dev/null && no_more_passes
 }
 
@@ -50,7 +51,7 @@ run() {
 	HOLDS=$(ratio "$run_holds" "$run_nr")
 }
 
-# measure NAME ARG...: the same twice, as to count holds takes instructions
+# measure NAME ARG...: run twice, because counting holds takes instructions
 measure() {
 	measure_name=$1
 	shift
@@ -80,12 +81,14 @@ all_faults() {
 
 t "the counting module loads" insmod /lab/cost.ko || die "nothing to count with"
 setup_thp
-# Else a probe goes on costing instructions for a while after it was removed.
+# With it a probe would take instructions for a while after it was removed.
 echo 0 >/proc/sys/debug/kprobes-optimization
 for STATE; do
-	if [ "$STATE" != off ] && [ ! -e "$PREZERO" ]; then
-		t "prezero loads" load_prezero || die "nothing to measure"
-	fi
+	case $STATE in
+	enabled | leaf+prezero)
+		[ -e "$PREZERO" ] || t "prezero loads" load_prezero || die "nothing to measure"
+		;;
+	esac
 	t "$STATE: state entered" enter "$STATE" || die "not what is to be measured"
 	t "$STATE: allocations counted" all_orders
 	t "$STATE: faults counted" all_faults

@@ -4,9 +4,11 @@
 # JSON row per map.  make demo and make bench tabulate them.
 #
 # usage: map-guest.sh SIZE-IN-MIB FIRST-REPEAT LAST-REPEAT "MODE..." BACKING...
-#   off, on      without and with prezero
-#   pin_batch=N  without, and that parameter of vfio/type1
-#   iommufd      without, through iommufd's version of the container
+#   6.12          the kernel without the series
+#   leaf          the series, nothing cleared ahead
+#   leaf+prezero  the series, all free memory is cleared before
+#   pin_batch=N   leaf with that parameter of vfio/type1; 1 is page by page
+#   iommufd       6.12 or leaf, through iommufd's version of the container
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -33,9 +35,9 @@ repeat=$first
 while [ "$repeat" -le "$last" ]; do
 	for backing; do
 		for mode in $modes; do
-			if [ "$mode" = on ]; then
+			if [ "$mode" = leaf+prezero ]; then
 				prezero_on
-				# Everything the row before dirtied is to be cleared again.
+				# The last row dirtied memory: wait until it is cleared again.
 				wait_cleared
 			elif [ -d "$PREZERO" ]; then
 				prezero_off

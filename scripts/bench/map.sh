@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Map memory for DMA in the lab, without and with prezero, and print one table.
+# Map memory for DMA in the lab, and print one table: leaf and leaf+prezero on the
+# kernel "lab", 6.12 on the kernel "stock".
 #
 # usage: map.sh [lab|stock]...   kernels to run, side by side
 # environment:
-#   N         GiB to map (4); the VM has three times that, and 2 more with hugetlb1g
+#   N         GiB to map (4); the VM has 3 * N, and 2 more with hugetlb1g
 #   REPEAT    how often (1); the kernels take turns, the table has medians
 #   ICOUNT    set: counted time instead of wall time
 #   BACKINGS  which memory (thp 4k memfd; tmpfs hugetlb2m hugetlb1g 4kfrag memfd-qemu)
@@ -25,8 +26,7 @@ trap 'rm -f "$rows"' EXIT
 timing=(--prealloc --append "${APPEND:-}")
 [ -z "${ICOUNT:-}" ] || timing+=(--icount)
 mem=$((n * 3))
-# Gigantic pages want room to be put together in, and no traces of others: they
-# come first.
+# Gigantic pages need unfragmented memory, and some more of it: they come first.
 if [[ " ${backings[*]} " = *" hugetlb1g "* ]]; then
 	mem=$((mem + 2))
 	backings=(hugetlb1g "${backings[@]/hugetlb1g/}")
@@ -35,9 +35,9 @@ fi
 limit=$((120 + 60 * n * ${#backings[@]} * (1 + $(wc -w <<<"${PIN_BATCH:-} ${IOMMUFD:-}"))))
 for ((r = 1; r <= repeat; r++)); do
 	for kernel in "${kernels[@]}"; do
-		modes="off on"
+		modes="leaf leaf+prezero"
 		if [ "$kernel" = stock ]; then
-			modes=off
+			modes=6.12
 		else
 			for batch in ${PIN_BATCH:-}; do
 				modes="$modes pin_batch=$batch"
@@ -55,7 +55,8 @@ for ((r = 1; r <= repeat; r++)); do
 		rm -f "$rows.out"
 	done
 done
-jq -s . "$rows" >"$out"
+jq -s --argjson counted "$([ -n "${ICOUNT:-}" ] && echo true || echo false)" \
+	'map(. + {counted: $counted})' "$rows" >"$out"
 
 echo
 jq -L "$here" -r -f "$here/map-table.jq" "$out" | awk -F'\t' -f "$here/columns.awk"

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# In the lab, in counted time: what a pass over free memory costs when there is
-# nothing left to clear. Prints lines of "pass CASE INSTRUCTIONS HOLDS BLOCKS":
-# instructions, holds of zone->lock, and blocks that the client was given again.
+# In the lab, in counted time: the cost of a pass over free memory with nothing left
+# to clear. Prints lines of "pass CASE INSTRUCTIONS HOLDS BLOCKS": instructions,
+# holds of zone->lock, and blocks that the client got once more.
 #
 # usage: pass-guest.sh CASE...
 #   plain	nothing special
-#   cma		there is a free CMA area: wants hugetlb_cma=1G
+#   cma		there is a free CMA area: needs hugetlb_cma=1G
 #   highatomic	there is a free block reserved for atomic allocations
 #   poison	a free block has a page with a memory error in it
 # shellcheck source=scripts/lab/lib.sh
@@ -15,7 +15,7 @@
 COST=/sys/module/cost/parameters
 PASS=/sys/module/pass/parameters
 
-# at_rest CASE: the same twice, as to count holds takes instructions
+# at_rest CASE: twice, because counting holds takes instructions
 at_rest() {
 	# The per-cpu lists are drained now and then.
 	sleep 3
@@ -26,8 +26,8 @@ at_rest() {
 	echo "pass $1 $rest_ns $rest_holds $rest_blocks" >&3
 }
 
-# With free memory below the low and above the min watermark an atomic allocation
-# is given a reserve.
+# While free memory is below the low and above the min watermark, an atomic
+# allocation has the kernel set up a reserve.
 reserve_highatomic() {
 	reserve_was=$(cat /proc/sys/vm/min_free_kbytes)
 	reserve_free=$(($(vmstat nr_free_pages) * 4))

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The figures of speed.c, and how long a program as large as QEMU takes to start
-# and end.  In the lab, or on any machine; boot.sh compares.
+# The figures of speed.c, and the time that a large program (QEMU) takes to start and
+# end.  Runs in the lab and on any machine; boot.sh compares the two.
 speed || exit
 from=${EPOCHREALTIME/./}
 for _ in 1 2 3 4 5; do

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# What the tables and the plot share (jq -L scripts/lab).
+# Functions for the tables and the plot (jq -L scripts/bench).
 def median: sort | if length % 2 == 1 then .[(length - 1) / 2]
 	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
 def fixed($digits): if . < 0 then "-" + (-. | fixed($digits)) else

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Configure and build one of the lab's kernels, if anything it is made of
-# changed.
+# Configure and build one of the lab's kernels, if its source, configuration or
+# compiler changed.
 #
 # usage: kbuild.sh NAME SOURCE FRAGMENT...
 #   NAME      object directory under build/
@@ -14,7 +14,7 @@ shift 2
 out=$PWD/build/$name
 mkdir -p "$out" build/logs
 
-# What the kernel is made of: commit, changes on top, files git does not know,
+# All that the kernel is made of: commit, changes on top, files unknown to git,
 # configuration, compiler.
 inputs() {
 	git -C "$src" rev-parse HEAD

@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Configure a kernel: allnoconfig and fragments over it.  Fails when an option of
-# theirs does not get in.
+# Configure a kernel: allnoconfig and fragments over it.  Fails when an option of a
+# fragment does not get into the configuration.
 #
 # usage: kconfig.sh NAME SOURCE FRAGMENT...
 #   NAME      object directory under build/
 #   SOURCE    source tree under build/
-#   FRAGMENT  configuration fragments; the last word on a symbol counts
+#   FRAGMENT  configuration fragments; the last one that names a symbol counts
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/../.."
 name=$1 src=$PWD/build/$2 out=$PWD/build/$1 log=build/logs/config-$1.log
@@ -23,15 +23,15 @@ mkdir -p "$out" build/logs
 	exit 1
 }
 
-# unset_in CONFIG FRAGMENT...: what they do not want set, and is not, or is not
-# even there to be set
+# unset_in CONFIG FRAGMENT...: the fragments' "is not set" lines that CONFIG agrees
+# with; a symbol that CONFIG does not have is not set, either
 unset_in() {
 	grep -hxE '# CONFIG_[A-Z0-9_]+ is not set' "${@:2}" | while read -r _ s _; do
 		grep -q "^$s=" "$1" || echo "# $s is not set"
 	done
 }
 
-# An option that did not survive is a test that silently tests nothing.
+# Without its option a test would silently test nothing.
 lost=$(awk '
 	match($0, /CONFIG_[A-Z0-9_]+/) && /^(CONFIG_|# CONFIG_.* is not set)/ {
 		want[substr($0, RSTART, RLENGTH)] = $0

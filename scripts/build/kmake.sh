@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# make for a kernel tree: always through ccache, and the same inputs give the
-# same objects in any directory, at any time, for any user.
+# make for a kernel tree, through ccache.  The same inputs give the same objects in
+# any directory, at any time, for any user.
 CCACHE_BASEDIR=$(realpath "$(dirname "$0")/../..")
 export CCACHE_BASEDIR CCACHE_NOHASHDIR=1 CCACHE_COMPILERCHECK=content
 export KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab KBUILD_BUILD_VERSION=1

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Run a long command: all of its output goes to a log, one line says how far it
-# is, and the log's errors are shown when it fails.
+# Run a long command: its output goes to a log, one line shows its progress, and
+# the log's errors are shown when it fails.
 #
 # usage: progress.sh LABEL LOG COMMAND...
 set -u

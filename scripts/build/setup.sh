@@ -8,7 +8,7 @@ packages=(
 	bc bison build-essential ccache cpio flex git kmod libelf-dev libssl-dev
 	linux-source-6.12 patch python3 rsync xz-utils
 	# checking it
-	coccinelle codespell gcc-aarch64-linux-gnu python3-git python3-ply shellcheck sparse
+	coccinelle codespell gcc-aarch64-linux-gnu python3-docutils python3-git python3-ply shellcheck sparse
 	# booting it, and reading the results
 	busybox-static jq qemu-system-x86 stress-ng
 	# the libvirt lab and its plot
@@ -21,7 +21,7 @@ installed() {
 }
 
 command -v dpkg-query >/dev/null || {
-	echo "setup: not a Debian machine; install these packages' like: ${packages[*]}" >&2
+	echo "setup: not a Debian machine: install what these packages have: ${packages[*]}" >&2
 	exit 1
 }
 missing=()

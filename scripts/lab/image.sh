@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Build the disk that the libvirt lab boots from, if it is not there yet:
-# Debian with libvirt and QEMU, and a CD for the guests that has nothing but
-# GRUB on it.  Kernel, modules and scripts are not in it; run.sh adds them.
+# Build the disk that the libvirt lab boots from, if it is not there yet: Debian
+# with libvirt and QEMU, and for the guests a CD with only GRUB on it.  run.sh adds
+# kernel, modules and scripts.
 #
 # Result: build/l1/disk.img
 set -euo pipefail
@@ -25,7 +25,7 @@ rm -f "$out/.inputs"
 tmp=$(mktemp -d "$out/tmp.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 
-# GRUB says a word on the serial line when it is up, and waits.
+# GRUB prints a word on the serial line when it is up, and waits.
 iso() {
 	mkdir -p "$tmp/iso/boot/grub"
 	cat >"$tmp/iso/boot/grub/grub.cfg" <<-CFG

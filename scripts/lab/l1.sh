@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034
-# What the scripts share that run in the libvirt lab (run.sh --disk): libvirt, and a
-# guest in it.  After lib.sh; bash.
+# Functions for the scripts that run in the libvirt lab (run.sh --disk): libvirt,
+# and a guest.  For bash; source lib.sh first.
 
-# All as root and with nothing in between: there is no systemd, and the machine
-# is thrown away.
+# libvirt runs QEMU as root and unconfined: the lab has no systemd, and is thrown
+# away afterwards.
 start_libvirt() {
 	cat >>/etc/libvirt/qemu.conf <<-CONF
 	user = "root"
@@ -23,7 +23,7 @@ start_libvirt() {
 	virsh -q connect qemu:///system
 }
 
-# What libvirt calls each kind of memory
+# l2_backing BACKING: the domain element for each kind of memory
 l2_backing() {
 	case $1 in
 	memfd | tmpfs) echo "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>" ;;
@@ -32,8 +32,9 @@ l2_backing() {
 	esac
 }
 
-# l2_qemu BACKING MIB: what libvirt has no word for, as in passthrough.xml: a file
-# that QEMU maps at a 2 MiB boundary, instead of libvirt's memfd
+# l2_qemu BACKING MIB: QEMU arguments that no domain element stands for, as in
+# passthrough.xml: a file that QEMU maps at a 2 MiB boundary, instead of libvirt's
+# memfd
 l2_qemu() {
 	[ "$1" = tmpfs ] || return 0
 	printf "<qemu:commandline>"
@@ -43,7 +44,7 @@ l2_qemu() {
 	printf "</qemu:commandline>\n"
 }
 
-# l2_hostdev: the edu device, already with vfio-pci
+# l2_hostdev: the element for the edu device, which vfio-pci already has
 l2_hostdev() {
 	[[ $EDU =~ ^(.*):(.*):(.*)\.(.*)$ ]] || return
 	printf "<hostdev mode='subsystem' type='pci' managed='no'><source>"
@@ -51,11 +52,11 @@ l2_hostdev() {
 	printf "</source></hostdev>\n"
 }
 
-# define_l2 BACKING MIB [none]: the guest "l2", with the device or without
+# define_l2 BACKING MIB ["no device"]: the guest "l2", with the device or without
 define_l2() {
 	local device
 	device=$(l2_hostdev)
-	[ "${3:-}" != none ] || device=
+	[ "${3:-}" != "no device" ] || device=
 	sed -e "s|@MIB@|$2|" -e "s|@BACKING@|$(l2_backing "$1")|" -e "s|@DEVICE@|$device|" \
 		-e "s|@QEMU@|$(l2_qemu "$1" "$2")|" /lab/l2.xml >/tmp/l2.xml
 	virsh -q define /tmp/l2.xml
@@ -68,8 +69,8 @@ seconds_since() {
 }
 
 # start_l2 NAME: from "virsh start" to GRUB's word on the serial line, a pipe.
-# Sets start_s, and virsh_s to when virsh was done: QEMU is up then, and all of
-# the memory mapped.
+# Sets start_s, and virsh_s to the time until virsh was done: then QEMU is up and
+# all of the memory is mapped.
 start_l2() {
 	local from line
 	exec 4<&-
@@ -92,7 +93,7 @@ stop_l2() {
 	virsh -q destroy "$1"
 }
 
-# at_rest: prezero has nothing left to do, and works as it does by default
+# at_rest: wait until prezero has cleared all, and set its defaults
 at_rest() {
 	prezero_on
 	wait_cleared

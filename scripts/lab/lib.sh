@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# What the scripts that run inside the lab share: KTAP output, the edu device
-# behind vfio-pci, and prezero's files.
+# Functions for the scripts that run in the lab: KTAP output, the edu device behind
+# vfio-pci, and prezero's files.
 
 # shellcheck source=scripts/ktap.sh
 . /lab/ktap.sh
@@ -10,12 +10,12 @@ PREZERO=/sys/kernel/mm/prezero
 echo "KTAP version 1"
 GROUP=
 
-# A line of the test in the kernel log, so that a splat can be told to a step.
+# The test's name in the kernel log shows which test a splat belongs to.
 mark() {
 	echo "lab: $*" >/dev/kmsg
 }
 
-# t_not "what is true" command...: the command must fail, and say why.
+# t_not "what is true" command...: the command must fail.
 t_not() {
 	t_name=$1
 	shift
@@ -27,7 +27,8 @@ refuses() {
 	return 0
 }
 
-# Past t's redirection: what nothing after it can go on without.
+# die TEXT: end the script when the rest cannot work.  fd 3 gets past the
+# redirection of t().
 exec 3>&1
 die() {
 	echo "Bail out! $*" >&3
@@ -93,7 +94,7 @@ field() {
 	sed "s/.*\"$1\":\([0-9.]*\).*/\1/" "$2"
 }
 
-# Make memory be handed out as the backings' names promise.  The tmpfs is the one
+# Have the kernel use huge pages as the backings' names say.  The tmpfs is the one
 # of the administrator's guide.
 setup_thp() {
 	echo always >/sys/kernel/mm/transparent_hugepage/enabled
@@ -102,7 +103,7 @@ setup_thp() {
 	mount -t tmpfs -o huge=within_size,size=100%,mode=0700 guest-memory /run/guest-memory
 }
 
-# hugetlb_pool BACKING BYTES: make a pool that holds them; with 0, give it back.
+# hugetlb_pool BACKING BYTES: make a pool of this size; 0 removes it.
 hugetlb_pool() {
 	case $1 in
 	hugetlb2m) pool_kib=2048 ;;
@@ -116,7 +117,7 @@ hugetlb_pool() {
 		die "$1: got $(cat "$pool_file") of $pool_pages pages: free memory is fragmented, give the lab more (--memory)"
 }
 
-# map_pooled BACKING MIB [ARG...]: map_row, with a pool as long as it takes.
+# map_pooled BACKING MIB [ARG...]: map_row, with a pool while it runs.
 map_pooled() {
 	pooled_backing=$1
 	pooled_mib=$2
@@ -128,8 +129,7 @@ map_pooled() {
 	return "$pooled_rc"
 }
 
-# Free memory in blocks prezero can clear, and how much of it is cleared, in
-# pages.
+# Pages in free blocks that prezero can clear
 free_blocks() {
 	awk -v order="$(cat $PREZERO/order)" '
 		{
@@ -143,14 +143,15 @@ free_blocks() {
 		END { print n + 0 }' /proc/buddyinfo
 }
 
-# Exactly: CPUs keep what they have counted last to themselves for a while.
+# Cleared pages. Each CPU adds its counts with some delay; stat_refresh has them
+# added now.
 free_zeroed() {
 	cat /proc/sys/vm/stat_refresh >/dev/null
 	vmstat nr_free_zeroed
 }
 
-# Wait until free memory is cleared: all but 2 % or 16 MiB (some is always on its
-# way somewhere, or in a zone too small to take from), and no more is coming.
+# Wait until all free memory but 2 % or 16 MiB is cleared, and the amount no longer
+# grows.  (Some memory is always in transit, or in a zone too small to take from.)
 wait_cleared() {
 	wait_last=-1
 	wait_idle=0
@@ -176,27 +177,27 @@ wait_cleared() {
 	done
 }
 
-# Off until prezero_on.  The lab is a guest, where the module does not load
-# unless told to.
+# Load the module, stopped until prezero_on.  The lab is a guest, where the module
+# only loads with allow_guest=1.
 load_prezero() {
 	insmod /lab/prezero.ko allow_guest=1 enabled=0
 }
 
-# At full speed: what is measured is the map, not the wait for it.
+# At full speed, because tests measure the map and not the wait for memory.
 prezero_on() {
 	echo 0 >"$PREZERO/idle_only"
 	echo 100 >"$PREZERO/interval_ms"
 	echo 1 >"$PREZERO/enabled"
 }
 
-# No more passes until the next prezero_on.  A new interval starts one at once:
-# it has come to its end, too.
+# No more passes until the next prezero_on.  Writing the interval starts a pass at
+# once; wait for its end.
 no_more_passes() {
 	echo 3600000 >"$PREZERO/interval_ms"
 	sleep 1
 }
 
-# Off, and nothing remembered: as if prezero had never run.
+# Stop, and forget what is cleared, as if prezero had never run.
 prezero_off() {
 	echo 0 >"$PREZERO/enabled"
 	echo 1 >"$PREZERO/flush"

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Boot a lab kernel in QEMU, run one script in it, and return its verdict.
 #
-# The run fails when the script does, when its output is cut short, when the
-# kernel log holds anything that allow.list does not explain, or when time is
-# up.  Logs: build/runs/NAME/{out,console}.log
+# The run fails when the script fails or its output is cut short, when the kernel
+# log has a complaint that allow.list does not explain, or when time is up.  Logs:
+# build/runs/NAME/{out,console}.log
 set -euo pipefail
 
 usage() {
@@ -108,16 +108,16 @@ case $mem in
 *) mib=$mem ;;
 esac
 
-# The part of the host's memory that the VM will really touch: with sparse memory
-# the kernel's struct pages, and a bit more.
+# How much of the host's memory the VM will touch.  With sparse memory that is the
+# kernel's struct pages, and some more.
 free_mib=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
 want_mib=$mib
 [ "$reserve" = on ] || want_mib=$((512 + mib / 48))
 [ "$want_mib" -lt "$free_mib" ] ||
 	fail "the VM wants $want_mib MiB, this machine has $free_mib free: ask for less (--memory), or wait"
 
-# KVM is worth having only where it works: booting is the only way to know.
-# The answer holds until this machine reboots.
+# /dev/kvm may exist and not work, so boot a kernel to find out.  The answer is kept
+# until this machine reboots.
 pick_accel() {
 	local stamp=$build/.kvm id
 	id=$(cat /proc/sys/kernel/random/boot_id)
@@ -133,7 +133,7 @@ pick_accel() {
 	cut -d' ' -f2 "$stamp"
 }
 
-# One run of a name at a time; and one at a time puts its files together.
+# One run of a name at a time. Only one run at a time puts its files together.
 mkdir -p "$build/runs" "$build/initramfs" "$build/tools"
 exec 8>"$build/runs/.$name.lock" 9>"$build/runs/.lock"
 flock 8
@@ -168,7 +168,7 @@ for c in "$here"/programs/*.c; do
 	tool "$c"
 done
 cp "$here/lib.sh" "$top/scripts/ktap.sh" "$top"/scripts/tests/guest/*.sh "$dir/tree/lab/"
-cp "$script" "$dir/tree/lab/"
+cp "$script" "$top"/Documentation/ABI/testing/* "$dir/tree/lab/"
 modules() {
 	[ ! -d "$build/mod/${mods:-$kernel}/$1" ] || find "$build/mod/${mods:-$kernel}/$1" -name '*.ko' -exec cp {} "$2" \;
 }
@@ -210,8 +210,8 @@ virtio) qemu+=(-device virtio-iommu-pci) ;;
 esac
 qemu+=(-device "edu,dma_mask=0xffffffffffffffff")
 
-# With erms, TCG runs "rep stosb" byte by byte, six times slower than the rest
-# of the kernel: that would flatter whatever skips clearing.
+# With erms, TCG runs "rep stosb" byte by byte, six times slower than the rest of
+# the kernel. That would make skipping the clearing look better than it is.
 case $accel in
 tcg) qemu+=(-cpu "max,-erms,-fsrm,-la57") ;;
 kvm) qemu+=(-accel kvm -cpu host) ;;
@@ -259,7 +259,7 @@ if [ -n "$balloon" ]; then
 		-mon "chardev=monitor"
 		-chardev "socket,id=line,path=$dir/monitor" -serial chardev:line)
 fi
-# The user's own are last, and split at spaces.
+# The caller's arguments come last. They are split at spaces.
 # shellcheck disable=SC2206
 qemu+=($qemu_args)
 # no_timer_check: on a loaded machine ticks come late, and the kernel would take
@@ -281,7 +281,7 @@ show() {
 			;;
 		'# lab: exit '*) ;;
 		*)
-			# What a command wrote may lack its last newline.
+			# A command's output may lack its last newline.
 			line=${line%'# lab: exit '*}
 			[ ! -t 2 ] || printf '\033[K' >&2
 			printf '%s\n' "$line"
@@ -344,7 +344,7 @@ if [ -z "$raw" ]; then
 		problem "$oks tests passed, the plan says ${plan:-nothing}"
 fi
 
-# Anything the kernel complains of fails the run, unless explained.
+# Each complaint of the kernel fails the run, unless allow.list explains it.
 splats='BUG:|WARNING:|Oops|KASAN|KCSAN|KFENCE|UBSAN|ODEBUG|INFO: (possible|task|rcu|trying|lockdep|suspicious)|rcu:.*(stall|starved)|soft lockup|hard LOCKUP|[Bb]ad page|[Bb]ad rss|Kernel panic|general protection|unable to handle|Call Trace|DMAR:.*[Ff]ault|memory leak|page_table_check|Out of memory|invoked oom-killer|segfault|page_prezero: .*not zeroed'
 awk -v run="$name" '
 	/^[ \t]*(#|$)/ { next }
@@ -357,6 +357,6 @@ if grep -aE "$splats" "$dir/console.log" 2>/dev/null |
 	head -n 10 "$dir/splats" | sed 's/^/#   /' >&2
 fi
 
-# A command's own status comes first.
+# The status of a command comes before the verdict on the run.
 [ "${status:-0}" -eq 0 ] || exit "$status"
 [ -z "$bad" ]

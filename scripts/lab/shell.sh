@@ -25,12 +25,12 @@ RC
 cat >/dev/ttyS1 <<'TEXT'
 
 This is the libvirt lab: Debian, the lab kernel, libvirt, an IOMMU, and a device
-to pass through. All tools are in /lab; what you leave in /out stays, in
-build/runs/lab/out. Nothing else does. "exit", or Ctrl-A X, ends it.
+to pass through. All tools are in /lab. Files in /out are kept, in
+build/runs/lab/out; all others are lost. To end: "exit", or Ctrl-A X.
 
-	insmod /lab/prezero.ko allow_guest=1	# prezero
+	insmod /lab/prezero.ko allow_guest=1	# load prezero
 	bind_edu; define_l2 thp 1024; start_l2 l2	# a guest with the device
-	echo $start_s; stop_l2 l2			# its start took so many seconds
+	echo $start_s; stop_l2 l2			# seconds of its start
 
 TEXT
 stty -F /dev/ttyS1 sane

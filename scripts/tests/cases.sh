@@ -8,6 +8,11 @@ cd "$(dirname "$(realpath "$0")")/../.." || exit
 # shellcheck source=scripts/ktap.sh
 . scripts/ktap.sh
 
+# What the test in the lab said, if run.sh came as far as starting it.
+subtests() {
+	grep -aE '^ *(not )?ok ' "build/runs/$name/out.log" 2>/dev/null | sed 's/^/    /'
+}
+
 while read -r name kernel cpus mem limit groups flags script; do
 	wanted=
 	for w; do
@@ -16,6 +21,7 @@ while read -r name kernel cpus mem limit groups flags script; do
 	[ -n "$wanted" ] || continue
 	options=()
 	[ "$flags" = - ] || IFS=, read -ra options <<<"$flags"
+	rm -f "build/runs/$name/out.log"
 	# Word splitting is wanted: the script's arguments.
 	# shellcheck disable=SC2086
 	t "lab: $name" scripts/lab/run.sh --kernel "$kernel" --cpus "$cpus" --memory "$mem" --time "$limit" \

@@ -1,27 +1,30 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Everything, on a bare machine.  Each part prints its own ok and not ok lines;
-# a part that prints none is one check.  Last line: N passed, N failed.
+# Build and test everything, on a bare machine.  Each part prints KTAP; a part
+# without a result counts as one.  Last line: N passed, N failed.  "passed" counts
+# tests only; style checks and builds have a line of their own.  "failed" counts all.
 set -uo pipefail
 cd "$(dirname "$(realpath "$0")")/../.." || exit
 mkdir -p build/logs build/results
-passed=0 failed=0
+declare -A passed=([style]=0 [build]=0 [test]=0) failures=([style]=0 [build]=0 [test]=0)
 
+# part style|build|test NAME COMMAND...  Subtests are shown only if they failed; the
+# log has all.
 part() {
-	local log=build/logs/check-${1//[^a-z0-9]/-}.log rc ok bad start=$SECONDS
-	echo "== $1"
-	"${@:2}" 2>&1 | tee "$log"
+	local kind=$1 name=$2 log=build/logs/check-${2//[^a-z0-9]/-}.log rc ok bad start=$SECONDS
+	echo "== $name"
+	"${@:3}" 2>&1 | tee "$log" | sed -uE '/^ +ok /d'
 	rc=$?
-	ok=$(grep -c '^ok ' "$log")
-	bad=$(grep -c '^not ok ' "$log")
+	read -r ok bad _ < <(awk -f scripts/tests/count.awk "$log")
 	if [ "$rc" -ne 0 ] && [ "$bad" -eq 0 ]; then
-		echo "not ok $1"
+		echo "not ok $name"
 		bad=1
 	elif [ "$ok$bad" = 00 ]; then
-		echo "ok $1"
+		echo "ok $name"
 		ok=1
 	fi
-	passed=$((passed + ok)) failed=$((failed + bad))
+	passed[$kind]=$((passed[$kind] + ok))
+	failures[$kind]=$((failures[$kind] + bad))
 	echo "   $((SECONDS - start)) s, $((SECONDS / 60)) min in all"
 	return "$rc"
 }
@@ -30,23 +33,30 @@ m() {
 	make --no-print-directory "$@"
 }
 
-part "setup" m setup
-part "source" m source
-part "style" m style
-part "libvirt hook" scripts/tests/host/hook-test.sh
-part "apply to a tree" scripts/tests/host/apply-test.sh
-part "each patch" scripts/tests/host/each.sh
-if part "kernel" m kernel && part "module" m module-lab; then
-	part "module is clean" scripts/tests/host/module-check.sh
-	part "kunit" m kunit
-	part "lab image" m lab-image
-	part "lab runner" scripts/tests/host/runner-test.sh
-	part "lab" scripts/tests/cases.sh check
-	part "start of a guest" m bench-boot-short
-	if part "debug kernel" m module-debug; then
-		part "lab on the debug kernel" scripts/tests/cases.sh debug
-		part "soak" m soak MINUTES=2
+part build "setup" m setup
+part build "source" m source
+part style "style" m style
+part test "counting" scripts/tests/host/count-test.sh
+part test "libvirt hook" scripts/tests/host/hook-test.sh
+part test "apply to a tree" scripts/tests/host/apply-test.sh
+part build "each patch" scripts/tests/host/each.sh
+if part build "kernel" m kernel && part build "module" m module-lab; then
+	part style "module is clean" scripts/tests/host/module-check.sh
+	part test "kunit" m kunit
+	part build "lab image" m lab-image
+	part test "lab runner" scripts/tests/host/runner-test.sh
+	part test "lab" scripts/tests/cases.sh check
+	part test "start of a guest" m bench-boot-short
+	part test "README" scripts/tests/host/readme-test.sh
+	if part build "debug kernel" m module-debug; then
+		part test "lab on the debug kernel" scripts/tests/cases.sh debug
+		part test "soak" m soak MINUTES=2
 	fi
 fi
-echo "$passed passed, $failed failed" | tee build/results/check
+
+others=$((failures[style] + failures[build]))
+echo "$((passed[style] + failures[style])) style checks, $((passed[build] + failures[build])) builds:" \
+	"$([ "$others" -eq 0 ] && echo ok || echo "$others failed")"
+failed=$((others + failures[test]))
+echo "${passed[test]} passed, $failed failed" | tee build/results/check
 [ "$failed" -eq 0 ]

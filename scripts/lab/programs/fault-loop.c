@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What anonymous page faults cost. For counted time.
+ * The cost of anonymous page faults, for counted time.
  *
  * usage: fault-loop 4k|thp|4k-again
  *   4k		touch 64 MiB of fresh memory, a fault per 4 KiB
  *   thp	the same, a fault per 2 MiB
- *   4k-again	20 times: touch 4 MiB, 4 KiB a fault, and give them back: what was
- *		just freed is allocated again
+ *   4k-again	20 times: touch 4 MiB, 4 KiB a fault, and free them: memory that
+ *		was just freed is allocated again
  *
  * Prints the nanoseconds and the number of faults.
  */

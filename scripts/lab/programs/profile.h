@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Where the kernel spends the time of one system call: a sample every
- * PROFILE_NS by the timer, as neither counters nor NMIs are to be had in an
- * emulated machine.  What runs with interrupts off shows where they come on.
+ * Where the kernel spends the time of one system call: the timer takes a sample
+ * every PROFILE_NS, because an emulated machine has neither counters nor NMIs.
+ * Time with interrupts off shows at the place where they are enabled again.
  */
 #ifndef PROFILE_H
 #define PROFILE_H
@@ -85,7 +85,7 @@ static inline struct symbol *read_symbols(size_t *nr)
 	return sym;
 }
 
-/* Prints a line for each function that was met: how often, and its name. */
+/* Prints a line for each function in the samples: how often, and its name. */
 static inline void profile_stop(struct profile *p, FILE *out)
 {
 	__u8 *data = (__u8 *)p->ring + SZ_4K;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How fast a machine does what the start of a virtual machine is made of, so
- * that the lab can be compared with the machine below it, and with a real host:
+ * How fast a machine does the things that the start of a virtual machine consists
+ * of, to compare the lab with the machine it runs on, and with a real host:
  *
  *   clear	memory that is there already, in user space
  *   fault 2M	fault in transparent huge pages: allocate and clear
@@ -64,7 +64,7 @@ int main(void)
 		err(1, "mmap");
 	mem += -(unsigned long)mem & (PAGE_2M - 1);
 
-	/* Twice: the first time is another machine's, which finds the memory. */
+	/* Twice: at the first time the host still has to allocate the memory. */
 	advise(mem, MADV_HUGEPAGE);
 	advise(mem, MADV_POPULATE_WRITE);
 	start = now();

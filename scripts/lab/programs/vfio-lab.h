@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the lab's VFIO programs share: a container with a device in it, and the
- * "edu" device (1234:11e8), which has a DMA engine.
+ * For the lab's VFIO programs: a container with a device in it, and the "edu"
+ * device (1234:11e8), which has a DMA engine.
  */
 #ifndef VFIO_LAB_H
 #define VFIO_LAB_H
@@ -165,7 +165,7 @@ static inline void lab_open_edu(struct lab *lab, const char *device)
 	    ioctl(lab->device, VFIO_DEVICE_GET_REGION_INFO, &cfg))
 		errx(1, "VFIO_DEVICE_GET_REGION_INFO: %m");
 
-	/* vfio-pci hands the device over with bus mastering off */
+	/* After open, vfio-pci has bus mastering off */
 	if (pread(lab->device, &cmd, 2, cfg.offset + PCI_COMMAND) != 2)
 		errx(1, "read the PCI command register: %m");
 	cmd |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * vfio-map: what one VFIO_IOMMU_MAP_DMA costs, and whether it did its work.
+ * vfio-map: the time that one VFIO_IOMMU_MAP_DMA takes, and whether it did its work.
  *
  * A VMM with a passed-through device maps each RAM region with one such ioctl,
  * before the guest runs.  This program does the same with one region and the
  * "edu" device (1234:11e8), which has a DMA engine:
  *
- *   cold map    nothing is touched before: fault in, clear, pin, map
+ *   cold map    of memory that was not touched before: fault in, clear, pin, map
  *   unmap
- *   remap       the memory is there already: pin and map only
+ *   remap       of memory that is faulted in already: pin and map only
  *
- * In between, untimed, it checks what a fast wrong answer would get away with:
- * all of the memory reads as zero, the device reads and writes the right bytes
- * at both ends and in the middle, and after the unmap it reaches them no more.
+ * In between, untimed, it checks that the result is right: all of the memory reads
+ * as zero, the device reads and writes the right bytes at both ends and in the
+ * middle, and it cannot reach them after the unmap.
  *
  * Prints one JSON row on success; on failure nothing, and what to do on stderr.
  */
@@ -29,7 +29,7 @@
 /* lib.sh mounts a tmpfs there that has huge pages */
 #define TMPFS	"/run/guest-memory"
 
-/* Memory that only one process can have, or a file that others can have, too */
+/* Private memory, or a file that can be shared */
 enum source { ANON, MEMFD, TMPFS_FILE };
 
 struct backing {
@@ -37,7 +37,7 @@ struct backing {
 	__u64 align;
 	enum source source;
 	int map_flags;
-	int advice;		/* 0 when there is none to give */
+	int advice;		/* for madvise(), 0 for none */
 	bool fragmented;	/* touched before, and no two pages adjacent */
 	bool unaligned;		/* begins one page before a 2M boundary */
 };
@@ -81,7 +81,29 @@ static bool prezero_enabled(void)
 	       (buf[0] == '1' || buf[0] == 'Y');
 }
 
-/* A region of which nothing has been touched */
+/* The row begins with the configuration, by the name that all tables use. */
+static void print_config(bool patched, bool prezero)
+{
+	char pin_batch[32];
+
+	if (!patched) {
+		printf("{\"config\":\"6.12\",");
+		return;
+	}
+	/* The patch that adds the parameter may be left out */
+	if (!read_line("/sys/module/vfio_iommu_type1/parameters/pin_batch",
+		       pin_batch, sizeof(pin_batch)))
+		strcpy(pin_batch, "0");
+	pin_batch[strcspn(pin_batch, "\n")] = 0;
+	if (!strcmp(pin_batch, "0"))
+		printf("{\"config\":\"%s\",", prezero ? "leaf+prezero" : "leaf");
+	else if (!strcmp(pin_batch, "1"))
+		printf("{\"config\":\"page by page\",");
+	else
+		printf("{\"config\":\"pin_batch=%s\",", pin_batch);
+}
+
+/* A region that has not been touched */
 static __u8 *reserve(const struct backing *b, __u64 bytes)
 {
 	int flags = MAP_FIXED | MAP_NORESERVE | b->map_flags, fd = -1;
@@ -121,8 +143,8 @@ static __u8 *reserve(const struct backing *b, __u64 bytes)
 }
 
 /*
- * Touch the pages of @mem in turn with those of other memory, so that the next
- * one is never where the last one ends.
+ * Touch the pages of @mem and of other memory in turn, so that no two pages of
+ * @mem are adjacent.
  */
 static void fragment(__u8 *mem, __u64 bytes)
 {
@@ -173,7 +195,7 @@ static double dma_unmap(struct lab *lab, __u64 bytes)
 	return t;
 }
 
-/* Memory fresh from the kernel: anything but zero is another program's data. */
+/* In memory fresh from the kernel, a byte that is not zero is another program's. */
 static void check_zero(const __u8 *mem, __u64 bytes)
 {
 	const __u64 *p = (const __u64 *)mem, *end = p + bytes / 8;
@@ -186,7 +208,7 @@ static void check_zero(const __u8 *mem, __u64 bytes)
 	}
 }
 
-/* What is freed must not be zero by chance, or the check would not find it uncleared. */
+/* Free the memory dirty: if it were zero, the check would not find it uncleared. */
 static void dirty(__u8 *mem, __u64 bytes)
 {
 	for (__u64 i = 0; i < bytes; i += 8)
@@ -242,7 +264,7 @@ static void check_unreachable(struct lab *lab, __u8 *mem, __u64 bytes)
 	}
 }
 
-/* KiB of all the machine's shmem, mapped in whatever way */
+/* KiB of the machine's shmem in huge pages, however they are mapped */
 static __u64 shmem_huge(void)
 {
 	__u64 kib;
@@ -252,7 +274,7 @@ static __u64 shmem_huge(void)
 	return kib;
 }
 
-/* Page faults so far, those that a map takes among them */
+/* Page faults so far, including those during a map */
 static long faults(void)
 {
 	struct rusage usage;
@@ -261,7 +283,7 @@ static long faults(void)
 	return usage.ru_minflt;
 }
 
-/* A row must be about the pages it names. */
+/* The memory must have the kind of pages that the row names. */
 static void check_backing(const struct backing *b, __u64 bytes, __u64 huge_before)
 {
 	const char *counter = b->source == ANON ? "AnonHugePages:" : "ShmemPmdMapped:";
@@ -311,22 +333,21 @@ static __u64 parse_size(const char *s)
 static void usage(void)
 {
 	fputs("vfio-map -g GROUP -d PCI-ADDRESS -b BACKING -s SIZE\n"
-	      "         [-k KERNEL] [-n REPEAT] [-P FILE] [-fux]\n"
+	      "         [-n REPEAT] [-P FILE] [-fux]\n"
 	      "  -b  thp, 4k, 4kfrag, memfd, memfd-qemu, tmpfs, hugetlb2m or hugetlb1g\n"
 	      "  -s  how much to map: a multiple of 2M (of 1G for hugetlb1g)\n"
-	      "  -k  the row's \"kernel\" (default: by /proc/vmstat)\n"
 	      "  -n  the row's \"repeat\" (default 1)\n"
 	      "  -P  write there where the kernel spends the cold map, in samples\n"
 	      "  -f  through iommufd's version of the container\n"
 	      "  -u  also let the device try to write after the unmap (the IOMMU logs the fault)\n"
-	      "  -x  take huge pages or not, as memory comes\n",
+	      "  -x  do not check whether the memory has huge pages\n",
 	      stderr);
 	exit(2);
 }
 
 int main(int argc, char **argv)
 {
-	const char *group = NULL, *device = NULL, *kernel = NULL;
+	const char *group = NULL, *device = NULL;
 	const char *container = "/dev/vfio/vfio";
 	const struct backing *b = NULL;
 	double map_s, remap_s, unmap_s;
@@ -337,10 +358,9 @@ int main(int argc, char **argv)
 	struct profile profile;
 	struct lab lab;
 	int opt, repeat = 1;
-	char pin_batch[32];
 	__u8 *mem;
 
-	while ((opt = getopt(argc, argv, "g:d:b:s:k:n:P:fux")) != -1) {
+	while ((opt = getopt(argc, argv, "g:d:b:s:n:P:fux")) != -1) {
 		switch (opt) {
 		case 'g':
 			group = optarg;
@@ -357,9 +377,6 @@ int main(int argc, char **argv)
 			break;
 		case 's':
 			bytes = parse_size(optarg);
-			break;
-		case 'k':
-			kernel = optarg;
 			break;
 		case 'n':
 			repeat = atoi(optarg);
@@ -417,16 +434,7 @@ int main(int argc, char **argv)
 	dma_unmap(&lab, bytes);
 	dirty(mem, bytes);
 
-	if (!kernel)
-		kernel = patched ? "patched" : "unpatched";
-	if (read_line("/sys/module/vfio_iommu_type1/parameters/pin_batch",
-		      pin_batch, sizeof(pin_batch)))
-		pin_batch[strcspn(pin_batch, "\n")] = 0;
-	else
-		snprintf(pin_batch, sizeof(pin_batch), "null");
-
-	printf("{\"kernel\":\"%s\",\"prezero\":%s,\"pin_batch\":%s,",
-	       kernel, prezero ? "true" : "false", pin_batch);
+	print_config(patched, prezero);
 	printf("\"iommufd\":%s,\"backing\":\"%s\",\"bytes\":%llu,",
 	       strcmp(container, "/dev/iommu") ? "false" : "true", b->name, bytes);
 	printf("\"map_s\":%.6f,\"faults\":%ld,\"remap_s\":%.6f,\"unmap_s\":%.6f,",

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Free page reporting has one client at a time. With prezero registered first a
-# balloon does without: it inflates, it is removed, and prezero stays registered.
-# Wants run.sh --balloon.
+# Free page reporting has one client at a time. If prezero is registered first, a
+# balloon works without: it inflates, it is removed, and prezero stays registered.
+# Needs run.sh --balloon.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -62,7 +62,7 @@ says() {
 	dmesg | grep -q "$1"
 }
 
-# A registration that is not there any more leaves nothing to clear for.
+# Without its registration prezero would clear nothing.
 still_clears() {
 	[ "$(cat "$PREZERO/enabled")" = 1 ] || return
 	echo 1 >"$PREZERO/flush"
@@ -84,7 +84,7 @@ t "prezero registers" load_prezero || die "nothing to test"
 prezero_on
 t "the balloon comes second" bind
 t "it is bound all the same" bound
-t "the log says what it does without" says 'virtio_balloon.*free page reporting is not available'
+t "the log says that it lacks free page reporting" says 'virtio_balloon.*free page reporting is not available'
 t "it inflates and deflates" inflates
 t "prezero goes on clearing" still_clears
 t "the balloon is removed" unbind
@@ -93,5 +93,5 @@ t "with prezero gone" rmmod prezero
 t "the balloon has free page reporting again, and prezero is refused" reports
 t "the log says why" says 'prezero: another client of free page reporting'
 t "the balloon is removed for good" unbind
-t "and prezero can have it" sh -c "echo 1 >'$PREZERO/enabled'"
+t "and prezero can start" sh -c "echo 1 >'$PREZERO/enabled'"
 finish

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The lab itself: what every other test takes for granted.
+# The lab itself: all that the other tests rely on.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 

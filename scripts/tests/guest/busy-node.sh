@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# A node whose CPUs have something else to do is not cleared; the other one is.
-# Wants two nodes of a CPU each.
+# prezero does not clear a node whose CPUs are busy, but does clear the other node.
+# Needs two nodes with one CPU each.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
-# Pages known to be zeroes, by node
+# Pages of a node that are known to be zeroes
 zeroed_on() {
 	awk -v node="Node $1," '
 		/^Node/ { here = index($0, node) == 1 }

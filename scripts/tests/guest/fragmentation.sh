@@ -1,18 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Clearing memory ahead, and the choice of blocks that goes with it, do not
-# fragment memory: the same mixed load without and with prezero leaves as much of
-# free memory in whole pageblocks, and as many huge pages are had from it.
+# Clearing memory ahead, and the choice of blocks that goes with it, do not fragment
+# memory. The same mixed load runs with leaf and with leaf+prezero. Both leave the
+# same share of free memory in whole pageblocks, and the same number of huge pages
+# can be allocated from it.
 #
-# Prints for each the free blocks by order, the share of free memory in pageblocks
-# and the share of huge page faults that got one.
+# Prints for each the free blocks by order, the share of free memory in pageblocks,
+# and the share of faults that got a huge page.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
 files=/tmp/files
 
-# What stays, in unmovable and movable pageblocks, is spread over all that comes
-# and goes: pinned memory, page cache, inodes.
+# Memory that stays allocated, unmovable and movable (pinned memory, page cache,
+# inodes), is spread among memory that is freed again.
 round() {
 	mkdir -p "$files/$1"
 	for n in $(seq 20); do
@@ -55,12 +56,12 @@ measure() {
 }
 
 setup_thp
-# What a fault gets is what is free: no compaction meanwhile
+# A fault must find a huge page without compaction.
 echo never >/sys/kernel/mm/transparent_hugepage/defrag
 bind_edu
 load_prezero || die "nothing to test"
 prezero_off
-t "the load without prezero" load
+t "the load with leaf" load
 measure off || die "nothing to compare with"
 off_pageblocks=$pageblocks_pct off_huge=$huge_pct
 rm -r "$files"
@@ -68,11 +69,11 @@ echo 3 >/proc/sys/vm/drop_caches
 echo 1 >/proc/sys/vm/compact_memory
 prezero_on
 wait_cleared
-t "the load with prezero" load
+t "the load with leaf+prezero" load
 measure on || die "nothing to compare"
 t "no less of free memory is in pageblocks" test "$pageblocks_pct" -ge $((off_pageblocks - 2))
-t "and no fewer huge pages are had from it" test "$huge_pct" -ge $((off_huge - 2))
-t "zeroes went to requests for them" sh -c "
+t "and no fewer faults get a huge page" test "$huge_pct" -ge $((off_huge - 2))
+t "cleared memory went to requests for zeroes" sh -c "
 	cat $PREZERO/pages_unasked $PREZERO/pages_hit
 	[ \$(cat $PREZERO/pages_unasked) -lt \$(cat $PREZERO/pages_hit) ]"
 finish

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Hibernation: an image holds the flags of free pages, but not the pages.  Wants a
+# Hibernation: an image has the flags of free pages, but not the pages.  Needs a
 # disk for the image.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
@@ -19,7 +19,8 @@ t "prezero loads" load_prezero || die "nothing to test"
 echo 1 >$PREZERO/verify
 prezero_on
 wait_cleared
-# It is not to clear again, what the image says is forgotten, before we look.
+# Keep prezero from clearing again before the test looks: the flags from the image
+# must have been dropped.
 echo 3600000 >$PREZERO/interval_ms
 sleep 1
 t "free memory is cleared" wait_cleared

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# prezero as it is loaded: it clears in idle time only, and keeps off the CPUs it
-# has no business on.  Wants three CPUs, and "isolcpus=1".
+# prezero with its defaults clears in idle time only, and does not run on isolated
+# CPUs.  Needs three CPUs, and "isolcpus=1".
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -19,15 +19,15 @@ thread() {
 	grep -lx prezero /proc/[0-9]*/comm | cut -d/ -f3
 }
 
-# Where the thread may run, after it had the chance to move
+# The CPUs that the thread may run on, after it had the time to move
 allowed() {
 	passes 2 || return 1
 	sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "/proc/$(thread)/status" | tee /tmp/allowed
 	[ "$(cat /tmp/allowed)" = "$1" ]
 }
 
-# Fields after the name, which may hold anything: state is the first, policy
-# the 39th.  SCHED_IDLE is 5.
+# The name may contain anything, so count fields after it: the state is the first,
+# the policy the 39th.  SCHED_IDLE is 5.
 sched_idle() {
 	[ "$(sed 's/.*) //' "/proc/$(thread)/stat" | cut -d' ' -f39)" = 5 ]
 }
@@ -43,8 +43,8 @@ partition() {
 		grep -x isolated /sys/fs/cgroup/isolated/cpuset.cpus.partition
 }
 
-# One on each CPU it could go to.  A block that was begun when they started may
-# still be put back: the count begins after that.
+# A busy task on each CPU that the thread may use.  A block that the thread had
+# begun before may still be put back, so counting starts after that.
 nothing_cleared_when_busy() {
 	for cpu in 0 2; do
 		taskset -c "$cpu" sh -c 'while :; do :; done' &
@@ -77,13 +77,13 @@ t "and clears free memory" wait_cleared
 echo 100 >"$PREZERO/interval_ms"
 t "its thread is SCHED_IDLE" sched_idle
 t "and keeps off the CPU isolated at boot" allowed 0,2
-t "it clears nothing while others want the CPUs" nothing_cleared_when_busy
+t "it clears nothing while other tasks want the CPUs" nothing_cleared_when_busy
 t "and goes on afterwards" clears_again
 t "a CPU goes offline" sh -c 'echo 0 >/sys/devices/system/cpu/cpu2/online'
-t "its thread is elsewhere" allowed 0
+t "its thread moves to another CPU" allowed 0
 t "and goes on clearing" clears_again
 t "the CPU comes back" sh -c 'echo 1 >/sys/devices/system/cpu/cpu2/online'
-t "and its thread, too" allowed 0,2
+t "and its thread may use it" allowed 0,2
 echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control
 t "a cpuset partition isolates a CPU" partition
 t "its thread keeps off that one" allowed 0

@@ -6,16 +6,17 @@
 
 RESULTS=/sys/kernel/debug/kunit
 
-# A module's init does not fail when its tests do: the results say so.  A suite
-# that was skipped did not pass.  Each comes as a document of its own, of one
-# test: without its first two lines, and with our number, it is one of ours.
+# A module's init succeeds even if its tests fail: look at the results.  A suite that
+# was skipped did not pass.  Each suite's results are a KTAP document with one test.
+# Without its first two lines, and with the number of this script, that test is one
+# of this script's.
 suite() {
 	KTAP_N=$((KTAP_N + 1))
 	grep -q "^ok 1 [^#]*$" "$1/results" || KTAP_FAILED=$((KTAP_FAILED + 1))
 	sed -e 1,2d -e "s/^\(not \)\{0,1\}ok 1 /\1ok $KTAP_N /" "$1/results"
 }
 
-# Huge pages of all kinds, for the suites that pin them
+# Huge pages of all sizes, for the suite that pins them
 huge_pages() {
 	setup_thp
 	hugetlb_pool hugetlb1g $((1 << 30))
@@ -31,7 +32,8 @@ no_huge_pages() {
 
 for module in /lab/kunit/*.ko; do
 	[ -e "$module" ] || die "no KUnit module: run 'make kunit'"
-	# The page allocator's suites want no client, the module's want theirs.
+	# The page allocator's suites need to be without a client, the module's suite
+	# needs the module.
 	if [ ! -d "$PREZERO" ] && tr '\0' '\n' <"$module" | grep -q '^depends=.*prezero'; then
 		load_prezero || die "prezero.ko does not load"
 	fi

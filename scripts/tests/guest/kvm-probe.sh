@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Can this machine run a guest under KVM?  Booting this far is the answer.
+# If a guest boots this far, KVM works on this machine.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 

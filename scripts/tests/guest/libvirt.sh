@@ -1,17 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# In the libvirt lab: what is offered to operators works with the real thing.
+# In the libvirt lab: the hook and the example domain work with libvirt.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 # shellcheck source=scripts/lab/l1.sh
 . /lab/l1.sh
 
 hook=/etc/libvirt/hooks/qemu.d/50-prezero
-# More than half of the lab's memory: a second guest, at once, has to have some
-# of the first one's.
+# More than half of the lab's memory: a second guest that starts at once needs some
+# of the first one's memory.
 mib=2560
 
-# example FILE: the example, but for what every operator has to change
+# example FILE: the example, with the changes that each operator has to make
 example() {
 	sed -e "s|<memory unit='GiB'>64<|<memory unit='MiB'>$mib<|" \
 		-e "s|cpuset='0-7'>8<|cpuset='0-1'>2<|" \
@@ -22,8 +22,8 @@ example() {
 		/lab/passthrough.xml >"$1"
 }
 
-# served MIN MAX: start the example; the share of its memory that was served
-# from cleared memory is between
+# served MIN MAX: start the example; between MIN and MAX percent of its memory were
+# cleared already
 served() {
 	hit=$(vmstat prezero_hit)
 	start_l2 passthrough || return
@@ -33,7 +33,7 @@ served() {
 	[ $((hit * 100)) -ge $((mib * 256 * $1)) ] && [ $((hit * 100)) -le $((mib * 256 * $2)) ]
 }
 
-# hook_said WORDS: so in the system's log, since the last time
+# hook_said WORDS: they are in the system's log, since the last look
 hook_said() {
 	cat /run/syslog
 	grep -q "prezero-hook: passthrough: $1" /run/syslog || return
@@ -51,7 +51,7 @@ example_device() {
 	grep "/dev/vfio/$GROUP\$" /tmp/fds
 }
 
-# comment ELEMENT: that part of the example's comment
+# comment ELEMENT: prints that element from the example's comment
 comment() {
 	sed -n "/<$1>/,/<\/$1>/p" /lab/passthrough.xml
 }
@@ -82,7 +82,7 @@ restart_libvirt() {
 }
 
 without_device() {
-	define_l2 thp 512 none && start_l2 l2 && stop_l2 l2
+	define_l2 thp 512 "no device" && start_l2 l2 && stop_l2 l2
 }
 
 setup_thp
@@ -108,14 +108,14 @@ load_prezero || die "prezero.ko does not load"
 at_rest
 # Nothing is cleared any more unless the hook asks for it.
 echo 3600000 >"$PREZERO/interval_ms"
-# QEMU wants a little for itself.
+# QEMU itself needs a little, too.
 t "all is cleared, and served" served 95 101
 t "the hook says so" hook_said "starting: $mib of $mib MiB are cleared"
 t "started again at once, it waits, and all is served" served 95 101
 t "the hook says so" hook_said "starting: $mib of $mib MiB are cleared"
 echo wait_s=0 >/etc/default/prezero-hook
-t "may it not wait, the machine starts without" served 0 80
-t "the hook says so" hook_said "starting all the same: .*wait_s=0"
+t "with wait_s=0 the machine starts at once, with less cleared memory" served 0 80
+t "the hook says that it did not wait" hook_said "starting all the same: .*wait_s=0"
 t "a machine without a device starts" without_device
 t "the hook says nothing" hook_silent
 finish

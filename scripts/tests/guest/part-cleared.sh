@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Memory that was cleared ahead goes to requests for zeroes, and they find it:
-# three maps one right after the other are alike as long as it lasts, and with a
-# part of memory cleared a map of that size is served from that part.
+# Requests for zeroes find memory that was cleared ahead. Three maps, one right
+# after the other, are all served from cleared memory as long as there is any; and
+# when only a part of memory is cleared, a map of that size is served from that part.
 #
 # usage: part-cleared.sh MIB [PERCENT...]
 #   MIB       each map of the three
@@ -26,12 +26,13 @@ served_to() {
 	[ "${served_pct%.*}" -ge 95 ]
 }
 
-# How long the maps took: to be read, as another load on the machine is in it
+# How long the maps took: printed only, because other load on the machine changes
+# it
 seconds() {
 	echo "# $1: $(field map_s /tmp/map1), $(field map_s /tmp/map2), $(field map_s /tmp/map3) s"
 }
 
-# Until a second passes in which nothing is cleared
+# Wait until nothing was cleared for a second
 wait_settled() {
 	settled_last=-1
 	while settled_now=$(free_zeroed) && [ "$settled_now" != "$settled_last" ]; do
@@ -40,8 +41,8 @@ wait_settled() {
 	done
 }
 
-# clear_part PERCENT: clear that much of what is free, but for what each zone has
-# to keep for other requests: sets part_mib
+# clear_part PERCENT: clear that share of free memory, less the reserve that each
+# zone keeps for other requests.  Sets part_mib
 clear_part() {
 	prezero_off
 	part_free=$(awk '/^MemFree/ { print int($2 / 1024) }' /proc/meminfo)

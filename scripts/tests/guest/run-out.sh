@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Cleared memory runs out in the middle of a map, or there is none: what is mapped
-# reads zero, and takes no longer than with prezero off.  Wants counted time (-i).
+# Cleared memory runs out in the middle of a map, or there is none. The mapped memory
+# reads as zeroes, and the map takes no longer than with leaf.  Needs counted time
+# (--icount).
 #
 # usage: run-out.sh MIB
 # shellcheck source=scripts/lab/lib.sh
@@ -14,14 +15,14 @@ map_to() {
 	map_row "$1" "${mib}M" -x >"$2"
 }
 
-# Leave little more free than is to be mapped, so that what is cleared and what
-# is not are both needed.
+# Leave little more free memory than the map takes, so that the map needs both the
+# cleared and the other part.
 ballast() {
 	free_mib=$(awk '/^MemFree/ { print int($2 / 1024) }' /proc/meminfo)
 	hugetlb_pool hugetlb2m $(((free_mib - $1) / 2 * 2 << 20))
 }
 
-# Clear all, then no more; have half of it dirtied.
+# Clear all memory, stop, and have half of it dirtied.
 half_cleared() {
 	prezero_on
 	wait_cleared

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Everything at once, for a while: memory allocated, split, merged, compacted,
-# taken offline and dirtied from all sides, free memory cleared as fast as it
-# can be, and each page served without clearing checked for zeroes.
+# All kinds of load at once: memory is allocated, split, merged, compacted, taken
+# offline and dirtied, prezero clears free memory as fast as it can, and the kernel
+# compares each page served without clearing with zero.
 #
 # usage: soak.sh MINUTES
 #
-# Wants "kernelcore=" less than all memory, to have something to take offline,
-# and "hugetlb_cma=1G", whose gigantic pages come by alloc_contig_range().
+# Needs "kernelcore=" less than all memory, so that some can be taken offline, and
+# "hugetlb_cma=1G", whose gigantic pages alloc_contig_range() allocates.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -22,7 +22,7 @@ start_prezero() {
 		prezero_on
 }
 
-# The load leaves room: running out of memory is another test.
+# The load leaves some memory free; run-out.sh tests running out of it.
 load() {
 	exec stress-ng --timeout "${seconds}s" --temp-path /tmp --verify \
 		--vm 1 --vm-bytes 20% --vm-method all \
@@ -59,8 +59,8 @@ files() {
 	umount /tmp/mnt && losetup -d /dev/loop0
 }
 
-# The blocks of memory that may go: of ZONE_MOVABLE, and nothing in them that the
-# kernel took for itself at boot.
+# The memory blocks that can go offline: those of ZONE_MOVABLE without memory that
+# the kernel took at boot.
 movable_blocks() {
 	for block in /sys/devices/system/memory/memory[0-9]*; do
 		[ "$(cat "$block/removable")" = 1 ] || continue
@@ -70,8 +70,8 @@ movable_blocks() {
 	done
 }
 
-# Any one of them.  It may be busy: that is no failure.  If it is not offline
-# after 10 s it is left alone.
+# One of them at random.  It may be busy, which is not a failure.  If it is not
+# offline after 10 s, try no longer.
 offline_online() {
 	for block in $(movable_blocks | shuf | head -n 1); do
 		timeout 10 sh -c "echo offline >$block/state" 2>/dev/null || continue
@@ -91,7 +91,7 @@ offlined() {
 
 HUGE=/sys/kernel/mm/hugepages
 
-# What an administrator might do, and what the kernel does to itself.
+# All that an administrator may do, and that the kernel does by itself.
 meddle() {
 	n=0
 	while [ "$(date +%s)" -lt $((end - 5)) ]; do
@@ -134,8 +134,8 @@ more_than() {
 }
 
 setup_thp
-# Free blocks may be few under this load: fragmented memory is no failure here.
-t "prezero starts, checking" start_prezero || die "nothing to soak"
+# Free blocks may be few under this load; fragmented memory is not a failure.
+t "prezero starts, with verify" start_prezero || die "nothing to soak"
 bind_edu
 load &
 load_pid=$!
@@ -146,15 +146,15 @@ meddle 2>/tmp/meddle.out &
 meddle_pid=$!
 files >/tmp/files.out 2>&1 &
 files_pid=$!
-t "the meddling went through" wait_for $meddle_pid /tmp/meddle.out
-t "every file was right" wait_for $files_pid /tmp/files.out
-t "every map was right" wait_for $maps_pid /tmp/maps.out
+t "the administrator's part ran without an error" wait_for $meddle_pid /tmp/meddle.out
+t "each file had its contents" wait_for $files_pid /tmp/files.out
+t "each map was of zeroes" wait_for $maps_pid /tmp/maps.out
 t "the load ran without an error" wait_for $load_pid /tmp/stress.out
-# Under load it may not have come to that.
+# Under load no memory may have gone offline yet.
 t "memory goes offline and comes back" offlined
 t "pages were cleared" more_than prezero_cleared 0
 t "pages were served" more_than prezero_hit 0
-t_not "none of them wrongly" more_than prezero_verify_failed 0
+t_not "no page was served that is not zero" more_than prezero_verify_failed 0
 t "prezero unloads and loads again" reload
 t "and unloads at the end" rmmod prezero
 t "no page is left marked" test "$(free_zeroed)" = 0

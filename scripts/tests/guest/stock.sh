@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The module on a kernel without the series: refused, in words.
+# On a kernel without the series the module does not load, and says why.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 

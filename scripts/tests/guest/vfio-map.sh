@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Map and unmap with every backing: fresh memory is zero, the device moves the
-# right bytes, and none after the unmap.
+# Map and unmap each kind of memory: fresh memory reads as zeroes, the device moves
+# the right bytes, and moves none after the unmap.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 

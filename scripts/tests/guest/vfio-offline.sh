@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# vfio/type1 and memory hot-unplug: what is pinned for long is not in
-# ZONE_MOVABLE, which can go offline meanwhile, and its own memory can not.
+# vfio/type1 and memory hot-unplug: memory pinned for long is not in ZONE_MOVABLE,
+# so ZONE_MOVABLE can go offline meanwhile. The pinned memory cannot.
 #
-# Wants "kernelcore=" less than all memory, for ZONE_MOVABLE.
+# Needs "kernelcore=" less than all memory, for ZONE_MOVABLE.
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
@@ -13,7 +13,7 @@ leaf() {
 	vfio-leaf -g "$GROUP" -d "$EDU" "$1"
 }
 
-# Killed by its timeout if it would try forever
+# timeout(1) ends an attempt that would not end by itself
 offline() {
 	timeout 10 sh -c "echo offline >$MEMORY/$1/state"
 }
@@ -58,7 +58,7 @@ stop_holding() {
 	[ "$(pinned)" = "$before" ]
 }
 
-# Memory comes from ZONE_MOVABLE first, were it not for the pin.
+# Without the pin this memory would come from ZONE_MOVABLE first.
 not_movable() {
 	[ "$(cat "$MEMORY/$HELD/valid_zones")" != Movable ]
 }
@@ -68,8 +68,8 @@ bind_edu
 t "ZONE_MOVABLE can go offline" find_movable || die "no ZONE_MOVABLE: boot with kernelcore="
 before=$(pinned)
 t "memory is mapped" start_holding
-t "and not left in ZONE_MOVABLE" not_movable
-t "which can go offline" movable_goes_offline
-t_not "the memory mapped can not" offline "$HELD"
+t "none of it is in ZONE_MOVABLE" not_movable
+t "ZONE_MOVABLE goes offline" movable_goes_offline
+t_not "the mapped memory does not" offline "$HELD"
 t "and is unpinned at the end" stop_holding
 finish

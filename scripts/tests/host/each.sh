@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# After each patch the kernel still builds, and in the end the files the series
-# touches bring no new message from gcc W=1, kernel-doc or sparse.
+# The kernel builds after each patch, and the series adds no message of gcc W=1,
+# kernel-doc or sparse to the files it changes.
 #
-# Inner patches: the objects of the directories the series touches.  The whole
-# kernel is built from the last one anyway.
+# After each patch only the directories that the series changes are built.  "make
+# kernel" builds the whole kernel after the last one.
 set -uo pipefail
 cd "$(dirname "$(realpath "$0")")/../../.." || exit
 linux=build/linux src=$PWD/build/each-src out=$PWD/build/each
@@ -50,7 +50,7 @@ messages() {
 	for f; do
 		[ ! -e "$src/$f" ] || objs+=("${f%.c}.o")
 	done
-	# Compile them again, whatever is there: only then they speak.
+	# Compile all of them again: only then there are messages.
 	(cd "$out" && rm -f "${objs[@]}")
 	scripts/build/kmake.sh -C "$src" O="$out" -j"$(nproc)" C=2 W=1 CF=-fdiagnostic-prefix=sparse \
 		"${objs[@]}" 2>&1 | tee -a $log | grep -E '(warning|error):' |

@@ -1,8 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The module and the KUnit suites built anew with everything that complains:
-# gcc W=1, kernel-doc, sparse, and coccinelle on the module.  Not a word is
-# allowed.
+# gcc W=1, kernel-doc and sparse have nothing to say about the module and the KUnit
+# suites, nor has coccinelle about the module.
 set -uo pipefail
 cd "$(dirname "$(realpath "$0")")/../../.." || exit
 # shellcheck source=scripts/ktap.sh
@@ -23,9 +22,9 @@ for part in module kunit; do
 		silent scripts/build/kmake.sh -C build/lab M="$dir" C=2 W=1 modules
 done
 
-# The kernel's own rules, less the few written in OCaml, whose compiler is
-# bigger than all the rest ("make coccicheck" stops there), and but for the one
-# against testing addresses: the module asks which symbols the kernel has.
+# The kernel's own rules. Left out are the few in OCaml ("make coccicheck" would need
+# the compiler, which is larger than all other packages), and the one against testing
+# addresses: the module tests which symbols the kernel has.
 cocci() {
 	local rule out options
 	while read -r rule; do

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# run.sh must not pass what did not pass: one run for each way to go wrong.
+# run.sh reports each kind of failure: one run for each.
 #
 # usage: runner-test.sh [KERNEL]
 set -uo pipefail
@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck source=scripts/ktap.sh
 . "$top/scripts/ktap.sh"
 
-# script LINE...: what is run in the lab
+# script LINE...: write the script to run in the lab
 script() {
 	printf '%s\n' '. /lab/lib.sh' "$@" >"$work/runner.sh"
 }
@@ -21,14 +21,14 @@ run() {
 	"$top/scripts/lab/run.sh" --kernel "$kernel" --memory 512M --time 20 --name runner "$work/runner.sh" 2>&1
 }
 
-# fails MESSAGE: the run does, and says so
+# fails MESSAGE: the run fails with this message
 fails() {
 	! run >"$work/out" || { echo "it passed"; return 1; }
 	cat "$work/out"
 	grep -q "$1" "$work/out"
 }
 
-# raw STATUS OUTPUT: a command without a plan returns them
+# raw STATUS OUTPUT: run.sh --raw returns the status and output of a command
 raw() {
 	local rc=0
 	"$top/scripts/lab/run.sh" --raw --kernel "$kernel" --memory 512M --time 20 --name runner "$work/runner.sh" >"$work/out" || rc=$?
@@ -37,7 +37,7 @@ raw() {
 	[ "$rc" -eq "$1" ] && [ "$(cat "$work/out")" = "$2" ]
 }
 
-# What a command leaves in the libvirt lab's /out is here afterwards.
+# Files in the libvirt lab's /out are on this machine afterwards.
 in_libvirt_lab() {
 	local rc=0
 	"$top/scripts/lab/run.sh" --disk --raw --kernel "$kernel" --memory 2G --time 120 --name runner "$top/scripts/lab/shell.sh" \
@@ -68,7 +68,7 @@ t "running out of time fails the run" fails "no end after 20 s"
 printf 'echo one; exit 7\n' >"$work/runner.sh"
 t "a command's status and output come back" raw 7 one
 printf 'printf one\n' >"$work/runner.sh"
-t "so do they without a newline at the end" raw 0 one
+t "output without a newline at the end comes back, too" raw 0 one
 printf 'echo "WARNING: CPU: 0 PID: 1 at mm/x.c:1" >/dev/kmsg\n' >"$work/runner.sh"
 t "a warning in the kernel log fails a command" raw 1 ''
 t "a command in the libvirt lab" in_libvirt_lab

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the page allocator costs. Under "-icount shift=0" a nanosecond is an
+ * The cost of the page allocator. Under "-icount shift=0" a nanosecond is an
  * instruction, so the figures of two kernels can be compared to the digit.
  *
- * The path an allocation takes depends on what is on the free lists. Before
- * anything is counted they are brought to a state that is the same on every
- * kernel: there are only movable blocks of the largest order, and the per-cpu
- * lists are empty. All allocations are movable, so nothing falls back to another
- * migratetype.
+ * The path of an allocation depends on what is on the free lists. Before counting,
+ * the module brings them to a state that is the same on all kernels: there are
+ * only movable blocks of the largest order, and the per-cpu lists are empty. All
+ * allocations are movable, so none falls back to another migratetype.
  *
  * Parameters in /sys/module/cost/parameters:
  *
  * run		write "KIND ORDER" to count, read "NANOSECONDS HOLDS LOOPS"
- * count_locks	1: count how often a zone->lock is taken, by kprobes. What is
- *		counted in nanoseconds means nothing then.
+ * count_locks	1: count how often a zone->lock is taken, by kprobes. The
+ *		nanoseconds mean nothing then.
  * holds	how often a zone->lock was taken since count_locks became 1
  *
  * Kinds, all but the first and those of many blocks without per-cpu lists:
@@ -27,7 +26,7 @@
  * alloc	allocate COST_BYTES block after block: a split here and there, and
  *		refills of the per-cpu list
  * zero		the same with __GFP_ZERO
- * free		give that back, up to the free lists
+ * free		free these blocks, up to the free lists
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -103,7 +102,7 @@ static int count_locks_set(const char *val, const struct kernel_param *kp)
 	for (i = 0; i < ARRAY_SIZE(cost_probes); i++) {
 		if (!on) {
 			unregister_kprobe(&cost_probes[i]);
-			/* What it needs to be registered again */
+			/* To be able to register it again */
 			cost_probes[i].addr = NULL;
 			cost_probes[i].flags = 0;
 			continue;
@@ -142,7 +141,7 @@ static struct per_cpu_pages *per_cpu_list(void)
 	return raw_cpu_ptr(cost_zone->per_cpu_pageset);
 }
 
-/* The per-cpu list's figures adapt to what it was used for: start afresh */
+/* A per-cpu list adapts its limits to its use: reset them */
 static void reset_per_cpu_list(void)
 {
 	struct per_cpu_pages *pcp = per_cpu_list();
@@ -154,7 +153,7 @@ static void reset_per_cpu_list(void)
 	pcp->free_count = 0;
 }
 
-/* Allocations and frees find it locked and go to the free lists themselves. */
+/* With the list locked, allocations and frees go to the free lists directly. */
 static void bypass_per_cpu_list(void)
 {
 	spin_lock(&per_cpu_list()->lock);
@@ -166,8 +165,8 @@ static void use_per_cpu_list(void)
 }
 
 /*
- * What this CPU has counted and not yet added to the zone's figure decides when
- * it does that next.
+ * Each CPU adds its counts to the zone's figure when they reach a limit. Add them
+ * now, so that this happens at the same place in each run.
  */
 static void fold_free_pages(void)
 {
@@ -255,8 +254,8 @@ static bool alloc_and_free(unsigned int order)
 }
 
 /*
- * Two blocks that are buddies, of which one is held: what is freed finds no
- * buddy to merge with, and is the next to be allocated.
+ * Hold one of two blocks that are buddies: the other, when freed, has no buddy to
+ * merge with, and is allocated next.
  */
 static bool prepare_same(unsigned int order)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a pass over the free blocks costs once there is nothing left to clear.
- * A client like prezero, which a script tells when to go over a node. It looks
- * at memory before it writes to it: in a lab with sparse memory, most of which
- * nothing has written to, this does not take memory of the machine below.
+ * The cost of a pass over the free blocks with nothing left to clear. A client like
+ * prezero; a script tells it when to go over a node. The client reads memory before
+ * it writes to it: in a lab with sparse memory, most of which has never been
+ * written, this does not make the host allocate it.
  *
  * Parameters in /sys/module/pass/parameters:
  *
@@ -14,8 +14,8 @@
  *		instructions, too. HOLDS of a zone->lock, if cost.ko counts them,
  *		and BLOCKS that the client was given.
  * poison	write 1: a free block has a page with a memory error in it
- * highatomic	write 1: make a reserve for atomic allocations of a free block.
- *		Wants less free memory than the low watermark.
+ * highatomic	write 1: make a free block a reserve for atomic allocations. Needs
+ *		less free memory than the low watermark.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -67,7 +67,7 @@ static int pass_report(struct page_reporting_dev_info *prdev,
 
 	for_each_sg(sgl, sg, nents, i) {
 		pass_blocks++;
-		/* Longer than a client should: nothing else runs in this lab */
+		/* Longer than a client should, but no other task runs in this lab */
 		if (!page_prezero_write_begin(sgl))
 			return -EAGAIN;
 		make_zeroed(sg_page(sg), sg->length >> PAGE_SHIFT);
@@ -130,7 +130,7 @@ static int one_pass(int nid)
 	u64 start;
 	int err;
 
-	/* What was freed a moment ago is left alone */
+	/* The scan leaves alone what was freed a moment ago */
 	msleep(100);
 
 	pass_blocks = 0;
@@ -143,7 +143,7 @@ static int one_pass(int nid)
 	return err;
 }
 
-/* Until a pass clears nothing, or has cleared no less than each of ten before */
+/* Until a pass clears nothing, or no less than each of the ten before */
 static int clear_all(int nid)
 {
 	unsigned long least = ULONG_MAX;
@@ -208,7 +208,7 @@ static const struct kernel_param_ops run_ops = {
 };
 module_param_cb(run, &run_ops, NULL, 0644);
 
-/* An error in memory that the kernel uses is ignored, and freed with the rest */
+/* The kernel ignores an error in memory that it uses; the page is freed with the rest */
 static int poison_set(const char *val, const struct kernel_param *kp)
 {
 	struct page *page = alloc_pages(GFP_KERNEL | __GFP_MOVABLE,

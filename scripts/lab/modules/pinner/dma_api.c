@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A driver for the edu device that does nothing but map memory with the DMA API:
- * as many single pages as are written to the device's attribute "map", in one
- * scatterlist. The next write unmaps them, and 0 maps no others. After 4096 pages
- * come the same ones again.
+ * A driver for the edu device that only maps memory with the DMA API. Writing a
+ * number to the device's attribute "map" maps that many single pages, in one
+ * scatterlist. The next write unmaps them; writing 0 maps no others. There are 4096
+ * pages, which are used again and again.
  */
 #include <linux/dma-mapping.h>
 #include <linux/kstrtox.h>
@@ -111,7 +111,7 @@ static void dma_api_remove(struct pci_dev *pdev)
 	dma_api_unmap(&pdev->dev);
 }
 
-/* For the device whose driver_override says so: there is memory for one */
+/* For the device that has it as driver_override: there is memory for one */
 static const struct pci_device_id dma_api_ids[] = {
 	{ PCI_DEVICE_DRIVER_OVERRIDE(0x1234, 0x11e8, PCI_ID_F_VFIO_DRIVER_OVERRIDE) },
 	{ }

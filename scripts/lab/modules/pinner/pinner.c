@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A VFIO device without an IOMMU, such as mediated devices are, that does
- * nothing but pin and unpin the pages it is told to: the ones among the
- * kernel's samples pin none, and the others want hardware.
+ * A VFIO device without an IOMMU, like a mediated device. It pins and unpins the
+ * pages that user space tells it to. (The mediated devices among the kernel's
+ * samples pin nothing, and the others need hardware.)
  *
- * Writing { IOVA, number of pages } pins them, or unpins them if it is negative.
- * Reading gives the page frame numbers, 64 bits each, of those pinned last.
+ * Writing { IOVA, number of pages } pins them, or unpins them if the number is
+ * negative. Reading returns the page frame numbers of those pinned last, 64 bits
+ * each.
  *
- * Mapping it gives a huge page of ordinary memory in a VM_PFNMAP mapping, as one
- * leaf. All of its pages are reserved, so that an IOMMU may have them, but the one
- * at the offset (none, if the offset is behind the last).
+ * mmap() gives a huge page of ordinary memory in a VM_PFNMAP mapping, as one leaf.
+ * All of its pages are reserved, so that an IOMMU may map them, but for the one at
+ * the offset (none, if the offset is behind the last).
  */
 #include <linux/completion.h>
 #include <linux/err.h>
@@ -177,11 +178,11 @@ static void pinner_remove(struct platform_device *pdev)
 {
 	vfio_unregister_group_dev(&pinner->vdev);
 	vfio_put_device(&pinner->vdev);
-	/* With DEBUG_KOBJECT_RELEASE that takes seconds, and wants our ops */
+	/* With DEBUG_KOBJECT_RELEASE that takes seconds, and calls our ops */
 	wait_for_completion(&pinner_released);
 }
 
-/* VFIO wants a device with a driver. */
+/* VFIO needs a device with a driver. */
 static struct platform_driver pinner_driver = {
 	.driver = { .name = "pinner" },
 	.probe = pinner_probe,
