@@ -134,9 +134,8 @@ check-debug: module-debug ## all lab tests on the debug kernel, the slow ones, t
 	@scripts/tests/cases.sh debug debug-slow
 
 .PHONY: check-long
-check-long: module-lab module-debug kunit-py ## what takes too long for "make check": kunit-py, each group of patches alone, long lab tests, more of the debug kernel
-	@scripts/tests/host/groups.sh
-	@scripts/tests/cases.sh long debug-slow
+check-long: ## what takes too long for "make check": each patch and group alone, kunit-py, long lab tests, cost (hours)
+	@scripts/tests/check.sh long
 
 .PHONY: cost
 cost: source ## count instructions and lock holds per fault, allocation and free, with 6.12 and the series, and per pass

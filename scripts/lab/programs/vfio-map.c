@@ -93,7 +93,7 @@ static void print_config(bool patched, bool prezero)
 	/* The patch that adds the parameter may be left out */
 	if (!read_line("/sys/module/vfio_iommu_type1/parameters/pin_batch",
 		       pin_batch, sizeof(pin_batch)))
-		strcpy(pin_batch, "0");
+		snprintf(pin_batch, sizeof(pin_batch), "0");
 	pin_batch[strcspn(pin_batch, "\n")] = 0;
 	if (!strcmp(pin_batch, "0"))
 		printf("{\"config\":\"%s\",", prezero ? "leaf+prezero" : "leaf");

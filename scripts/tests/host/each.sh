@@ -1,10 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The kernel builds after each patch, and the series adds no message of gcc W=1,
-# kernel-doc or sparse to the files it changes.
+# The series adds no message of gcc W=1, kernel-doc or sparse to the files it changes,
+# builds without its option, and compiles for arm64.
 #
-# After each patch only the directories that the series changes are built.  "make
-# kernel" builds the whole kernel after the last one.
+# usage: each.sh [all]
+#   all   and the kernel builds after each patch (make check-long)
+#
+# Only the directories that the series changes are built here.  "make kernel" builds
+# the whole kernel after the last patch.
 set -uo pipefail
 cd "$(dirname "$(realpath "$0")")/../../.." || exit
 linux=build/linux src=$PWD/build/each-src out=$PWD/build/each
@@ -90,11 +93,15 @@ build_without() {
 at base
 t "the kernel before the series is configured" configure
 messages "${touched[@]}" >"$out/base-messages"
-for commit in $(git -C $linux rev-list --reverse base..series); do
-	! is_cover $linux "$commit" || continue
-	at "$commit"
-	t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build_patch "$commit"
-done
+if [ "${1:-}" = all ]; then
+	for commit in $(git -C $linux rev-list --reverse base..series); do
+		! is_cover $linux "$commit" || continue
+		at "$commit"
+		t "builds after: $(git -C $linux log -1 --format=%s "$commit")" build_patch "$commit"
+	done
+fi
+at series
+configure Kconfig.fragment
 t "no new message from gcc W=1, kernel-doc or sparse" no_new_messages
 # As it is without the feature
 t "builds without CONFIG_PAGE_PREZERO" build_without
