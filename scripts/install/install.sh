@@ -10,8 +10,10 @@
 # Environment: KDIR (kernel that the module was built for), DESTDIR, PREFIX
 # (/usr/local), DOCDIR (PREFIX/share/doc/prezero)
 set -euo pipefail
-top=$(realpath "$(dirname "$0")/../..")
 root=${DESTDIR:+$(realpath -m "$DESTDIR")}
+kdir=${KDIR:+$(realpath -m "$KDIR")}
+self=$(realpath "$0")
+cd "$(dirname "$self")/../.."
 prefix=${PREFIX:-/usr/local}
 doc=${DOCDIR:-$prefix/share/doc/prezero}
 list=$root/var/lib/prezero/installed
@@ -52,8 +54,8 @@ wanted() {
 	local kind mode from to
 	while read -r kind mode from to; do
 		to=${to/#MAN/$prefix/share/man}
-		echo "$kind $mode $top/$from ${to/#DOC/$doc}"
-	done < <(grep -v '^#' "$top/scripts/install/files")
+		echo "$kind $mode $from ${to/#DOC/$doc}"
+	done < <(grep -v '^#' scripts/install/files)
 	find "$stage" -name 'prezero.ko*' -printf 'file 644 %p /%P\n'
 }
 
@@ -102,12 +104,12 @@ run_depmod() {
 
 case ${1:-} in
 install)
-	release=$(cat "$KDIR/include/config/kernel.release" 2>/dev/null) ||
-		die "no built kernel or kernel headers in '$KDIR': give KDIR=DIRECTORY"
-	make --no-print-directory -s -C "$KDIR" M="$top/module" INSTALL_MOD_PATH="$stage" \
+	release=$(cat "$kdir/include/config/kernel.release" 2>/dev/null) ||
+		die "no built kernel or kernel headers in '$kdir': give KDIR=DIRECTORY"
+	make --no-print-directory -s -C "$kdir" M="$PWD/module" INSTALL_MOD_PATH="$stage" \
 		INSTALL_MOD_DIR=updates DEPMOD=true modules_install >"$stage/log" 2>&1 || {
 		cat "$stage/log" >&2
-		die "the module is not built for '$KDIR': run 'make module KDIR=$KDIR'"
+		die "the module is not built for '$kdir': run 'make module KDIR=$kdir'"
 	}
 	install_all
 	run_depmod <"$stage/wanted"
@@ -141,7 +143,7 @@ uninstall)
 	fi
 	;;
 *)
-	sed -n '3,/^[^#]/ s/^# \{0,1\}//p' "$0" >&2
+	sed -n '3,/^[^#]/ s/^# \{0,1\}//p' "$self" >&2
 	exit 2
 	;;
 esac
