@@ -34,7 +34,7 @@ tools() {
 	local tree=$out/prezero
 	rm -rf "$tree" "$out"/prezero[-_]*
 	mkdir -p "$tree/scripts/install"
-	cp -r --parents Documentation/admin-guide module/Kbuild module/*.[ch] scripts/libvirt scripts/install "$tree"
+	cp -r --parents Documentation/admin-guide module/Kbuild module/prezero.[ch] scripts/libvirt scripts/install "$tree"
 	mv "$tree/scripts/install/debian" "$tree/"
 	cat >"$tree/debian/changelog" <<-TEXT
 	prezero ($version) bookworm; urgency=medium

@@ -23,7 +23,7 @@ version=$(scripts/install/version.sh)
 source=$root/usr/src/prezero-$version
 dkms=(dkms)
 if [ -n "$root" ]; then
-	dkms+=(--sourcetree "$root/usr/src" --dkmstree "$root/var/lib/dkms" --installtree "$root/lib/modules")
+	dkms+=(--sourcetree "$root/usr/src" --dkmstree "$root/var/lib/dkms" --installtree "$root/lib/modules" --no-depmod)
 	mkdir -p "$root/usr/src" "$root/var/lib/dkms" "$root/lib/modules"
 fi
 
@@ -33,7 +33,7 @@ install)
 	[ -z "$kdir" ] || kernel=(-k "$(cat "$kdir/include/config/kernel.release")" --kernelsourcedir "$kdir")
 	[ ! -e "$source" ] || die "$source is there: run 'make dkms-uninstall', or remove the package prezero-dkms"
 	mkdir "$source" || die "cannot make $source: run this as root"
-	install -m 644 module/Kbuild module/*.[ch] "$source"
+	install -m 644 module/Kbuild module/prezero.[ch] "$source"
 	sed "s/#MODULE_VERSION#/$version/" scripts/install/dkms.conf >"$source/dkms.conf"
 	"${dkms[@]}" add "prezero/$version"
 	rc=0

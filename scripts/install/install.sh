@@ -104,8 +104,7 @@ run_depmod() {
 
 case ${1:-} in
 install)
-	release=$(cat "$kdir/include/config/kernel.release" 2>/dev/null) ||
-		die "no built kernel or kernel headers in '$kdir': give KDIR=DIRECTORY"
+	release=$(cat "$kdir/include/config/kernel.release") || die "KDIR=$kdir is no built kernel"
 	make --no-print-directory -s -C "$kdir" M="$PWD/module" INSTALL_MOD_PATH="$stage" \
 		INSTALL_MOD_DIR=updates DEPMOD=true modules_install >"$stage/log" 2>&1 || {
 		cat "$stage/log" >&2
