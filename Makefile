@@ -174,6 +174,11 @@ check-debug: module-debug ## all lab tests on the debug kernel, the slow ones, t
 .PHONY: check-long
 check-long: module-lab module-debug ## lab tests that take too long for "make check"; on the debug kernel, too
 	@scripts/tests/cases.sh long debug-slow
+	@$(MAKE) --no-print-directory check-packages
+
+.PHONY: check-packages
+check-packages: module-lab lab-image deb-setup ## build the packages, install them in the libvirt lab, boot their kernel, remove them
+	@scripts/tests/host/packages-test.sh
 
 .PHONY: cost
 cost: source ## instructions and lock holds per fault, allocation and free, beside the unpatched kernel; a pass over cleared memory

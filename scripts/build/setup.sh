@@ -18,7 +18,7 @@ packages=(
 	e2fsprogs fakeroot gnuplot-nox grub-common grub-pc-bin mmdebstrap mtools
 	uidmap xorriso
 	# packages, DKMS, and the libvirt hook
-	debhelper dh-dkms dkms libxml2-utils mandoc
+	debhelper dh-dkms dkms libxml2-utils lintian mandoc
 )
 case ${1:-} in
 '') ;;

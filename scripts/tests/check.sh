@@ -38,6 +38,7 @@ part "apply to a tree" scripts/tests/host/apply-test.sh
 part "each patch" scripts/tests/host/each.sh
 if part "kernel" m kernel && part "module" m module-lab; then
 	part "module is clean" scripts/tests/host/module-check.sh
+	part "install" scripts/tests/host/install-test.sh
 	part "kunit" m kunit
 	part "lab image" m lab-image
 	part "lab runner" scripts/tests/host/runner-test.sh
