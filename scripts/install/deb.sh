@@ -4,6 +4,7 @@
 #
 # usage: deb.sh tools    prezero-dkms and prezero-tools
 #        deb.sh kernel   the kernel with the series, by its own bindeb-pkg
+#        deb.sh config   only its configuration, OUT/linux/.config
 #
 # Environment: CONFIG (a kernel's .config, the packaged kernel's), OUT (where the
 # packages go, build/deb)
@@ -65,8 +66,9 @@ choose_config() {
 	fi
 }
 
-kernel() {
-	local src=$PWD/build/linux obj=$out/linux
+src=$PWD/build/linux obj=$out/linux
+
+configure() {
 	mkdir -p "$obj"
 	# Debian's certificates are not in the source; and no key: the build makes one.
 	choose_config | sed -e 's,^\(CONFIG_SYSTEM_TRUSTED_KEYS="\)debian/.*",\1",' \
@@ -75,8 +77,12 @@ kernel() {
 	"$src/scripts/kconfig/merge_config.sh" -m -O "$obj" "$obj/.config" \
 		Kconfig.fragment "$obj/no-auto.config" >build/logs/deb-config.log
 	scripts/build/kmake.sh -C "$src" O="$obj" olddefconfig >>build/logs/deb-config.log
-	grep -vxFf "$obj/.config" Kconfig.fragment | grep '^CONFIG' &&
+	! grep -vxFf "$obj/.config" Kconfig.fragment | grep '^CONFIG' ||
 		die "these did not get into the configuration: is build/linux patched, and is nothing of it ruled out?"
+}
+
+kernel() {
+	configure
 	rm -f "$out"/linux-*
 	# Its linux-libc-dev would replace Debian's.
 	KDEB_PKGVERSION=$(make -s -C "$src" kernelversion)-$version \
@@ -90,6 +96,10 @@ case ${1:-} in
 tools) scripts/build/progress.sh "packages" build/logs/deb-tools.log scripts/install/deb.sh tools-now ;;
 tools-now) tools ;;
 kernel) kernel ;;
+config)
+	configure
+	exit
+	;;
 *)
 	sed -n '3,/^[^#]/ s/^# \{0,1\}//p' scripts/install/deb.sh >&2
 	exit 2

@@ -34,8 +34,8 @@ unchanged() {
 
 # The files of scripts/install/files
 there() {
-	local kind mode from to
-	while read -r kind mode from to; do
+	local mode from to
+	while read -r _ mode from to; do
 		to=${to/#MAN/\/usr\/share\/man}
 		to=$root${to/#DOC/\/usr\/share\/doc\/prezero}
 		cmp "$from" "$to" && [ "$(stat -c %a "$to")" = "$mode" ] || return
@@ -93,11 +93,10 @@ settings() {
 }
 
 all_files_in_manual() {
-	local file
-	for file in $(sed -n 's,^What:.*/sys/kernel/mm/prezero/\(.\),\1,p' Documentation/ABI/testing/sysfs-kernel-mm-prezero); do
-		grep -q "^\.It Cm $file$" scripts/install/prezero.4 || { echo "$file is not in prezero.4"; return 1; }
-	done
-	[ -n "$file" ]
+	sed -n 's,^What:.*/sys/kernel/mm/prezero/\(.\),\1,p' \
+		Documentation/ABI/testing/sysfs-kernel-mm-prezero | sort >"$work/attributes"
+	sed -n '/^\.Sh FILES IN SYSFS/,/^\.Sh FILES$/ s/^\.It Cm //p' scripts/install/prezero.4 |
+		sort | diff "$work/attributes" - && [ -s "$work/attributes" ]
 }
 
 # What both manual page formatters complain about
@@ -131,9 +130,30 @@ dkms_skips() {
 	! grep "bad exit status" "$work/out" && m dkms-uninstall
 }
 
+# A distribution's names files that only it has.
+kernel_config() {
+	cat >"$work/config" <<-CONFIG
+	CONFIG_64BIT=y
+	CONFIG_MODULES=y
+	CONFIG_MODULE_SIG=y
+	CONFIG_MODULE_SIG_KEY=""
+	CONFIG_SYSTEM_TRUSTED_KEYS="debian/certs/debian-uefi-certs.pem"
+	CONFIG_LOCALVERSION_AUTO=y
+	CONFIG
+	CONFIG=$work/config OUT=$work/deb scripts/install/deb.sh config || return
+	cat >"$work/want" <<-CONFIG
+	CONFIG_MODULE_SIG=y
+	CONFIG_MODULE_SIG_KEY="certs/signing_key.pem"
+	CONFIG_SYSTEM_TRUSTED_KEYS=""
+	# CONFIG_LOCALVERSION_AUTO is not set
+	CONFIG_PAGE_PREZERO=y
+	CONFIG
+	! grep -vxFf "$work/deb/linux/.config" "$work/want"
+}
+
 # In place of build/deb
 build() {
-	rm -rf "$work/$1"
+	rm -rf "${work:?}/$1"
 	OUT=$work/$1 nice scripts/install/deb.sh tools
 }
 
@@ -191,6 +211,7 @@ for page in scripts/install/*.[48]; do
 done
 t "DKMS builds, installs and removes the module" dkms_installs
 t "DKMS skips a kernel without the series" dkms_skips
+t "the kernel's packages get a configuration" kernel_config
 t "the packages are built" build deb
 t "and have what they should" contents
 t "lintian finds no error" lintian --fail-on error "$work"/deb/*.changes
