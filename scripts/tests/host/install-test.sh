@@ -80,16 +80,16 @@ no_kernel() {
 
 # The settings are complete, and valid without their comment signs.
 settings() {
-	local parm
-	modinfo -F parm module/prezero.ko | cut -d: -f1 >"$work/parms"
-	[ -s "$work/parms" ] || return
+	local param
+	modinfo -F parm module/prezero.ko | cut -d: -f1 >"$work/params"
+	[ -s "$work/params" ] || return
 	mkdir -p "$work/modprobe.d"
 	sed 's/^#\(options\)/\1/' scripts/install/modprobe.conf >"$work/modprobe.d/prezero.conf"
 	/sbin/modprobe -C "$work/modprobe.d" --showconfig >"$work/config"
-	while read -r parm; do
-		grep "^options prezero $parm=[YN]$" "$work/config" &&
-			grep "^\.It Cm $parm$" scripts/install/prezero.4 || return
-	done <"$work/parms"
+	while read -r param; do
+		grep "^options prezero $param=[YN]$" "$work/config" &&
+			grep "^\.It Cm $param$" scripts/install/prezero.4 || return
+	done <"$work/params"
 }
 
 all_files_in_manual() {

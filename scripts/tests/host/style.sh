@@ -44,8 +44,9 @@ checkpatch() {
 }
 
 t "shellcheck" shell_ok
-# "coo" is a variable of the AMD IOMMU driver's
-t "spelling" codespell -L coo "${files[@]}"
+# "coo" is a variable of the AMD IOMMU driver's, "Nd" a macro of manual pages, "parm"
+# what modinfo calls a parameter
+t "spelling" codespell -L coo,nd,parm "${files[@]}"
 t "every file has its SPDX line" spdx_ok
 t "patches/ is what branch series holds" scripts/build/patches.sh --check
 t "the mutations fit the series" git -C "$linux" apply --check "$PWD/kunit/mutations/mutants.patch"
