@@ -53,6 +53,13 @@ loads() {
 	modprobe prezero && [ "$(cat "$PREZERO/enabled")" = 1 ]
 }
 
+# Only the newer one is left, and the settings that were edited.
+upgraded() {
+	dkms status prezero
+	[ "$(dkms status prezero | cut -d, -f1)" = prezero/99 ] &&
+		grep '^options prezero allow_guest=Y' /etc/modprobe.d/prezero.conf
+}
+
 define_example() {
 	sed -e "s|<memory unit='GiB'>64<|<memory unit='MiB'>$mib<|" \
 		-e "s|cpuset='0-7'>8<|cpuset='0-1'>2<|" \
@@ -114,10 +121,15 @@ use)
 	stop_l2 passthrough
 	t "the line for fstab is right" fstab_line
 
+	t "apt upgrades the packages" apt_install /debs/newer/*.deb
+	t "DKMS has built the newer module" upgraded
 	t "the module is unloaded" modprobe -r prezero
+	t "and loads" loads
+	t "the module is unloaded" modprobe -r prezero
+	t_not "prezero and its kernel are found by name" gone
 	t "apt removes the packages" apt-get remove -y prezero-dkms prezero-tools
 	t_not "the module is gone" module_path
-	t "the hook is gone, but for settings" test ! -e /usr/share/doc/prezero-tools -a -e /etc/modprobe.d/prezero.conf
+	t "the settings stay" test ! -e /usr/share/doc/prezero-tools -a -e /etc/modprobe.d/prezero.conf
 	t "apt purges the settings" apt-get purge -y prezero-dkms prezero-tools
 	t "the hook is gone" test ! -e "$hook"
 

@@ -17,6 +17,10 @@ kernel_packages() {
 	CONFIG=build/lab/.config OUT=$out nice scripts/install/deb.sh kernel
 }
 
+prezero_packages() {
+	OUT=$out scripts/install/deb.sh tools && PREZERO_VERSION=99 OUT=$out/newer scripts/install/deb.sh tools
+}
+
 # As apt would have it on the lab's disk
 dependencies() {
 	mkdir -p "$out/apt/partial"
@@ -40,7 +44,7 @@ share="-fsdev local,id=debs,path=$out,security_model=none,readonly=on -device vi
 mkdir -p "$out"
 rm -f "$out/disk.img"
 t "the kernel's packages are built" kernel_packages || finish
-t "prezero's packages are built" env OUT="$out" scripts/install/deb.sh tools || finish
+t "prezero's packages are built, and newer ones" prezero_packages || finish
 t "their dependencies are here" dependencies || finish
 t "and what make install needs" sources || finish
 t "apt installs them" lab --name packages-install --time 1200 --qemu "$share" \
