@@ -90,7 +90,7 @@ dkms-uninstall: ## remove the module from DKMS
 deb: deb-kernel deb-tools ## all Debian packages, to build/deb: the kernel takes hours (CONFIG=FILE)
 
 .PHONY: deb-setup
-deb-setup: setup
+deb-setup:
 	@scripts/build/setup.sh deb
 
 .PHONY: deb-kernel

@@ -3,7 +3,7 @@
 # Install what the project needs and this machine lacks (Debian 12).
 #
 # usage: setup.sh        what "make check" needs
-#        setup.sh deb    what "make deb" needs on top of that
+#        setup.sh deb    what packages are built with
 set -euo pipefail
 
 packages=(
@@ -23,7 +23,7 @@ packages=(
 case ${1:-} in
 '') ;;
 # A distribution's configuration wants BTF, which pahole makes.
-deb) packages=(dwarves linux-config-6.12) ;;
+deb) packages=(debhelper dh-dkms dwarves linux-config-6.12) ;;
 *)
 	echo "usage: setup.sh [deb]" >&2
 	exit 2

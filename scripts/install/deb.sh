@@ -35,7 +35,8 @@ tools() {
 	local tree=$out/prezero
 	rm -rf "$tree" "$out"/prezero[-_]*
 	mkdir -p "$tree/scripts/install"
-	cp -r --parents Documentation/admin-guide module/Kbuild module/prezero.[ch] scripts/libvirt scripts/install "$tree"
+	cp -r --parents Documentation/admin-guide scripts/libvirt scripts/install "$tree"
+	scripts/install/source.sh "$tree/module"
 	mv "$tree/scripts/install/debian" "$tree/"
 	cat >"$tree/debian/changelog" <<-TEXT
 	prezero ($version) bookworm; urgency=medium
@@ -84,11 +85,11 @@ configure() {
 kernel() {
 	configure
 	rm -f "$out"/linux-*
-	# Its linux-libc-dev would replace Debian's.
 	KDEB_PKGVERSION=$(make -s -C "$src" kernelversion)-$version \
 	DEB_BUILD_PROFILES=pkg.linux-upstream.nokerneldbg KDEB_CHANGELOG_DIST=bookworm \
 		scripts/build/progress.sh "kernel packages" build/logs/deb-kernel.log \
 		scripts/build/kmake.sh -C "$src" O="$obj" -j"$(nproc)" LOCALVERSION=-prezero bindeb-pkg
+	# It would replace Debian's.
 	rm -f "$out"/linux-libc-dev_*
 }
 

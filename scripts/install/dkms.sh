@@ -32,8 +32,7 @@ install)
 	kernel=()
 	[ -z "$kdir" ] || kernel=(-k "$(cat "$kdir/include/config/kernel.release")" --kernelsourcedir "$kdir")
 	[ ! -e "$source" ] || die "$source is there: run 'make dkms-uninstall', or remove the package prezero-dkms"
-	mkdir "$source" || die "cannot make $source: run this as root"
-	install -m 644 module/Kbuild module/prezero.[ch] "$source"
+	scripts/install/source.sh "$source" || die "cannot make $source: run this as root"
 	sed "s/#MODULE_VERSION#/$version/" scripts/install/dkms.conf >"$source/dkms.conf"
 	"${dkms[@]}" add "prezero/$version"
 	rc=0
