@@ -30,6 +30,8 @@ fi
 case ${1:-} in
 install)
 	kernel=()
+	[ -z "$kdir" ] || [ -e "$kdir/include/config/kernel.release" ] ||
+		die "no built kernel or headers in $kdir: install the kernel's headers, or give KDIR=DIRECTORY"
 	[ -z "$kdir" ] || kernel=(-k "$(cat "$kdir/include/config/kernel.release")" --kernelsourcedir "$kdir")
 	[ ! -e "$source" ] || die "$source is there: run 'make dkms-uninstall', or remove the package prezero-dkms"
 	scripts/install/source.sh "$source" || die "cannot make $source: run this as root"

@@ -73,8 +73,9 @@ foreign() {
 	grep "50-prezero is there, but not from 'make install'" "$work/out" && unchanged
 }
 
+# no_kernel TARGET
 no_kernel() {
-	! m install KDIR="$work" 2>&1 | tee "$work/out" || return
+	! m "$1" KDIR="$work" 2>&1 | tee "$work/out" || return
 	grep "or give KDIR=" "$work/out" && unchanged
 }
 
@@ -195,7 +196,7 @@ same() {
 }
 
 fresh
-t "a directory without a kernel is refused" no_kernel
+t "make install refuses a directory without a kernel" no_kernel install
 t "make install" m install
 t "every file is in its place" there
 t "make uninstall leaves the tree as it was" goes
@@ -209,6 +210,10 @@ for page in scripts/install/*.[48]; do
 	t "${page##*/}: mandoc is silent" silent lint "$page"
 	t "${page##*/}: man is silent" silent man --warnings -l "$page"
 done
+fresh
+mkdir -p "$root/usr/src" "$root/var/lib/dkms" "$root/lib/modules"
+snapshot >"$work/before"
+t "make dkms-install refuses a directory without a kernel" no_kernel dkms-install
 t "DKMS builds, installs and removes the module" dkms_installs
 t "DKMS skips a kernel without the series" dkms_skips
 t "the kernel's packages get a configuration" kernel_config
