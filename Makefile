@@ -12,6 +12,11 @@ BACKINGS ?=
 APPEND ?=
 PIN_BATCH ?=
 IOMMUFD ?=
+# install: below this directory; man pages and documentation below this one
+DESTDIR ?=
+PREFIX ?= /usr/local
+# deb: the kernel's configuration
+CONFIG ?=
 # How long to soak
 MINUTES ?= 10
 
@@ -25,6 +30,7 @@ MAX ?= 8
 SLOPE ?= 1
 
 export N REPEAT ICOUNT BACKINGS APPEND PIN_BATCH IOMMUFD CMD MAX SLOPE
+export DESTDIR PREFIX CONFIG
 
 # One at a time: every step uses all CPUs by itself.
 .NOTPARALLEL:
@@ -58,6 +64,42 @@ kernel-debug: source ## build the lab kernel with KASAN, lockdep and other check
 .PHONY: module
 module: $(if $(filter build/lab,$(KDIR)),kernel) ## build module/prezero.ko (KDIR=kernel to build for, default build/lab)
 	@$(MAKE) --no-print-directory -C $(abspath $(KDIR)) M=$(CURDIR)/module modules
+
+# For the running kernel, unless told otherwise
+OWN_KDIR = $(if $(filter command line environment,$(origin KDIR)),$(KDIR),/lib/modules/$(shell uname -r)/build)
+
+.PHONY: install
+install: ## install module, libvirt hook, settings and man pages (KDIR=/lib/modules/RELEASE/build, default the running kernel; DESTDIR, PREFIX)
+	@test -e "$(OWN_KDIR)/include/config/kernel.release" || { echo "no built kernel or headers in $(OWN_KDIR): install the kernel's headers, or give KDIR=DIRECTORY" >&2; exit 1; }
+	@$(MAKE) --no-print-directory -C $(abspath $(OWN_KDIR)) M=$(CURDIR)/module modules
+	@KDIR="$(OWN_KDIR)" scripts/install/install.sh install
+
+.PHONY: uninstall
+uninstall: ## remove what "make install" installed; settings that were edited stay
+	@scripts/install/install.sh uninstall
+
+.PHONY: dkms-install
+dkms-install: ## let DKMS build and install the module, for later kernels, too
+	@KDIR="$(OWN_KDIR)" scripts/install/dkms.sh install
+
+.PHONY: dkms-uninstall
+dkms-uninstall: ## remove the module from DKMS
+	@scripts/install/dkms.sh uninstall
+
+.PHONY: deb
+deb: deb-kernel deb-tools ## all Debian packages, to build/deb: the kernel takes hours (CONFIG=FILE)
+
+.PHONY: deb-setup
+deb-setup:
+	@scripts/build/setup.sh deb
+
+.PHONY: deb-kernel
+deb-kernel: deb-setup source ## the kernel's packages, configured as the running 6.12, Debian's or CONFIG=FILE
+	@scripts/install/deb.sh kernel
+
+.PHONY: deb-tools
+deb-tools: deb-setup ## packages prezero-dkms and prezero-tools
+	@scripts/install/deb.sh tools
 
 .PHONY: module-lab
 module-lab: kernel
@@ -136,6 +178,10 @@ check-debug: module-debug ## all lab tests on the debug kernel, the slow ones, t
 .PHONY: check-long
 check-long: ## what takes too long for "make check": each patch and group alone, kunit-py, long lab tests, cost (hours)
 	@scripts/tests/check.sh long
+
+.PHONY: check-packages
+check-packages: module-lab lab-image deb-setup ## build the packages, install them in the libvirt lab, boot their kernel, remove them
+	@scripts/tests/host/packages-test.sh
 
 .PHONY: cost
 cost: source ## count instructions and lock holds per fault, allocation and free, with 6.12 and the series, and per pass

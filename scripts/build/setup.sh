@@ -1,6 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Install what the project needs and this machine lacks (Debian 12).
+#
+# usage: setup.sh        what "make check" needs
+#        setup.sh deb    what packages are built with
 set -euo pipefail
 
 packages=(
@@ -14,7 +17,18 @@ packages=(
 	# the libvirt lab and its plot
 	e2fsprogs fakeroot gnuplot-nox grub-common grub-pc-bin mmdebstrap mtools
 	uidmap xorriso
+	# packages, DKMS, and the libvirt hook
+	debhelper dh-dkms dkms libxml2-utils lintian mandoc
 )
+case ${1:-} in
+'') ;;
+# A distribution's configuration wants BTF, which pahole makes.
+deb) packages=(debhelper dh-dkms dwarves linux-config-6.12) ;;
+*)
+	echo "usage: setup.sh [deb]" >&2
+	exit 2
+	;;
+esac
 
 installed() {
 	dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'

@@ -11,7 +11,7 @@ out=$PWD/build/l1
 suite=bookworm
 
 packages=(
-	libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu
+	libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libxml2-utils
 	qemu-system-x86 seabios
 	# what a machine has, and to look around with
 	kmod less mount numactl pciutils procps strace

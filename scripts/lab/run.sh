@@ -32,6 +32,9 @@ usage() {
 	  -d, --disk            boot from the libvirt image (make lab-image): Debian with
 	                        libvirt, the script is run by bash; /out there is
 	                        build/runs/NAME/out
+	  -C, --copy FILE       with --disk: boot from FILE, a copy of the image (made when
+	                        it is not there), which keeps what is written to it
+	  -x, --image FILE      boot this kernel instead of build/NAME's
 	  -r, --raw             the script is any command: return its status, expect no
 	                        plan
 	  -I, --interactive     the script is a shell: give it this terminal (Ctrl-A X
@@ -41,15 +44,15 @@ usage() {
 	USAGE
 }
 
-options=$(getopt -n run.sh -o +k:m:c:n:t:a:q:y:D:epSBiuso:M:drIvh \
+options=$(getopt -n run.sh -o +k:m:c:n:t:a:q:y:D:epSBiuso:M:dC:x:rIvh \
 	-l kernel:,memory:,cpus:,nodes:,time:,append:,qemu:,iommu:,devices,prealloc \
-	-l sparse,balloon,icount,untimed,blank:,stress,name:,modules:,disk,raw \
+	-l sparse,balloon,icount,untimed,blank:,stress,name:,modules:,disk,copy:,image:,raw \
 	-l interactive,verbose,help -- "$@") || { usage >&2; exit 2; }
 eval set -- "$options"
 
 kernel=lab mem=1G cpus=2 nodes=1 limit=120 append='' qemu_args='' prealloc=off
 icount='' untimed='' stress='' name='' verbose='' mods='' blank='' devices=''
-disk='' raw='' interactive='' status='' iommu=intel reserve=on balloon=''
+disk='' copy='' image='' raw='' interactive='' status='' iommu=intel reserve=on balloon=''
 while :; do
 	case $1 in
 	-k | --kernel) kernel=$2; shift ;;
@@ -62,6 +65,8 @@ while :; do
 	-y | --iommu) iommu=$2; shift ;;
 	-D | --blank) blank=$2; shift ;;
 	-o | --name) name=$2; shift ;;
+	-C | --copy) copy=$2; shift ;;
+	-x | --image) image=$2; shift ;;
 	-M | --modules) mods=$2; shift ;;
 	-e | --devices) devices=1 ;;
 	-p | --prealloc) prealloc=on ;;
@@ -86,7 +91,7 @@ shift
 here=$(dirname "$(realpath "$0")")
 top=$(realpath "$here/../..")
 build=$top/build
-image=$build/$kernel/arch/x86/boot/bzImage
+image=${image:-$build/$kernel/arch/x86/boot/bzImage}
 name=${name:-$(basename "$script" .sh)-$kernel}
 dir=$build/runs/$name
 
@@ -238,8 +243,13 @@ else
 fi
 if [ -n "$disk" ]; then
 	append+=" lab_disk"
-	qemu+=(-drive "file=$build/l1/disk.img,format=raw,if=virtio,snapshot=on"
-		-fsdev "local,id=out,path=$dir/out,security_model=none"
+	if [ -n "$copy" ]; then
+		[ -e "$copy" ] || cp --sparse=always "$build/l1/disk.img" "$copy"
+		qemu+=(-drive "file=$copy,format=raw,if=virtio,cache=unsafe")
+	else
+		qemu+=(-drive "file=$build/l1/disk.img,format=raw,if=virtio,snapshot=on")
+	fi
+	qemu+=(-fsdev "local,id=out,path=$dir/out,security_model=none"
 		-device "virtio-9p-pci,fsdev=out,mount_tag=out")
 fi
 if [ -n "$blank" ]; then

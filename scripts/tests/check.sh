@@ -46,6 +46,7 @@ short() {
 	part build "the last patch" scripts/tests/host/each.sh
 	if part build "kernel" m kernel && part build "module" m module-lab; then
 		part style "module is clean" scripts/tests/host/module-check.sh
+		part test "install" scripts/tests/host/install-test.sh
 		part test "kunit" m kunit
 		part build "lab image" m lab-image
 		part test "lab runner" scripts/tests/host/runner-test.sh
@@ -65,6 +66,7 @@ long() {
 	part test "kunit.py" m kunit-py
 	if part build "kernels" m module-lab module-debug kernel-stock; then
 		part test "long lab tests" scripts/tests/cases.sh long debug-slow stock
+		part test "packages" m check-packages
 		part test "cost" m cost
 	fi
 }

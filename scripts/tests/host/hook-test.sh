@@ -9,6 +9,8 @@ trap 'rm -rf "$root"' EXIT
 # shellcheck source=scripts/ktap.sh
 . "$top/scripts/ktap.sh"
 
+hook=$top/scripts/libvirt/50-prezero
+
 # stock MIB...: of each node, one after the other
 stock() {
 	local mib node=0
@@ -42,6 +44,7 @@ domain() {
 	  <name>vm</name>
 	  <metadata>
 	    <x:memory xmlns:x='http://example.org/'>1</x:memory>
+	    <x:path xmlns:x='http://example.org/'>C:\\cache</x:path>
 	  </metadata>
 	  <memory unit='KiB'>$(($1 * 1024))</memory>
 	  <currentMemory unit='KiB'>1024</currentMemory>
@@ -61,7 +64,7 @@ domain() {
 hook() {
 	local from to
 	from=${EPOCHREALTIME/./}
-	PREZERO_HOOK_ROOT=$root timeout 10 sh "$top/scripts/libvirt/50-prezero" \
+	PREZERO_HOOK_ROOT=$root timeout 10 sh "$hook" \
 		vm "${1:-prepare}" "${2:-begin}" - 2>"$root/said" || { echo "status $?"; return 1; }
 	to=${EPOCHREALTIME/./}
 	took=$(((to - from) / 10000))
@@ -81,7 +84,7 @@ silent() {
 }
 
 does_not_wait() {
-	hook && grep -q 'not running' "$root/said" && [ "$took" -lt 90 ]
+	hook && grep -q "${1:-not running}" "$root/said" && [ "$took" -lt 90 ]
 }
 
 strict() {
@@ -141,6 +144,21 @@ cells() {
 	domain 1800 "$tune" "$pci" "" "$cpu" | gives_up "1750 of 1800 MiB"
 }
 t "each cell of the guest has its node, the rest the domain's" cells
+
+cells_of_one_node() {
+	fresh
+	stock 1000
+	cpu="<cpu><numa>
+	    <cell id='0' cpus='0' memory='$((600 << 10))' unit='KiB'/>
+	    <cell id='1' cpus='1' memory='$((600 << 10))' unit='KiB'/>
+	  </numa></cpu>"
+	tune="<numatune>
+	    <memnode cellid='0' mode='strict' nodeset='0'/>
+	    <memnode cellid='1' mode='strict' nodeset='0'/>
+	  </numatune>"
+	domain 1200 "$tune" "$pci" "" "$cpu" | gives_up "1000 of 1200 MiB are cleared (nodes: 0)"
+}
+t "two cells of the guest on one node" cells_of_one_node
 
 no_nodes() {
 	fresh
@@ -212,6 +230,15 @@ without_prezero() {
 	domain 1024 "" "$pci" | does_not_wait
 }
 t "prezero off or absent: no wait" without_prezero
+
+without_xmllint() {
+	local hook=$root/hook
+	fresh
+	stock 0
+	sed 's/command -v xmllint/&-is-not-here/' "$top/scripts/libvirt/50-prezero" >"$hook"
+	domain 1024 "" "$pci" | does_not_wait "no xmllint"
+}
+t "no xmllint: no wait" without_xmllint
 
 broken() {
 	fresh
