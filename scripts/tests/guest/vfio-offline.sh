@@ -9,10 +9,6 @@
 
 MEMORY=/sys/devices/system/memory
 
-leaf() {
-	vfio-leaf -g "$GROUP" -d "$EDU" "$1"
-}
-
 # Killed by its timeout if it would try forever
 offline() {
 	timeout 10 sh -c "echo offline >$MEMORY/$1/state"
@@ -43,7 +39,7 @@ movable_goes_offline() {
 # begins in.
 start_holding() {
 	rm -f /tmp/hold
-	leaf hold >/tmp/hold &
+	EDU=$EDU vfio-hold >/tmp/hold &
 	HOLD=$!
 	until grep -q '^[0-9]' /tmp/hold; do
 		kill -0 "$HOLD" || return 1
@@ -53,7 +49,7 @@ start_holding() {
 }
 
 stop_holding() {
-	killall -9 vfio-leaf
+	kill -9 "$HOLD"
 	wait "$HOLD"
 	[ "$(pinned)" = "$before" ]
 }
