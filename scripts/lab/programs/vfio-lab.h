@@ -50,13 +50,15 @@
 
 /**
  * struct lab - a container and its first device
- * @container: the container, /dev/vfio/vfio or /dev/iommu
+ * @path: of the container, /dev/vfio/vfio or /dev/iommu
+ * @container: the container
  * @group: the device's group
  * @bdf: the device's address, once lab_open_edu() has it
  * @device: the device, once lab_open_edu() has it
  * @edu: its registers
  */
 struct lab {
+	const char *path;
 	int container;
 	int group;
 	const char *bdf;
@@ -96,6 +98,7 @@ static inline int lab_open_group(const char *group)
 static inline void lab_open(struct lab *lab, const char *container, int iommu,
 			    const char *group)
 {
+	lab->path = container;
 	lab->container = open(container, O_RDWR | O_CLOEXEC);
 	if (lab->container < 0)
 		errx(1,

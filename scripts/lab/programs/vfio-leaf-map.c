@@ -86,10 +86,11 @@ static struct table check_mapping(struct __test_metadata *_metadata, struct lab 
 				  __u8 *mem, __u64 size)
 {
 	struct account before = account();
+	const long pages = size / SZ_4K;
 	struct table t;
 
 	ASSERT_EQ(0, dma_map(lab, mem, IOVA_BASE, size));
-	EXPECT_MORE(before, size / SZ_4K);
+	EXPECT_PINNED_CHARGED(before, pages, to_charge(lab, pages));
 	t = read_table(lab->bdf, IOVA_BASE, size);
 	EXPECT_EQ(0, t.elsewhere);
 	EXPECT_EQ(-1, table_differs(&t, mem, size));

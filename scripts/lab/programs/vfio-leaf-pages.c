@@ -69,6 +69,7 @@ static int dma_map_read(struct lab *lab, const void *mem, __u64 size)
 TEST_F(pages, the_zero_page_is_replaced)
 {
 	const __u64 size = 8 * SZ_1M;
+	const long pages = size / SZ_4K;
 	struct account before = account();
 
 	for (int touch = 0; touch < 2; touch++) {
@@ -79,7 +80,7 @@ TEST_F(pages, the_zero_page_is_replaced)
 			sum += mem[i];
 		EXPECT_EQ(0, sum);
 		ASSERT_EQ(0, dma_map_read(&self->lab, (void *)mem, size));
-		EXPECT_MORE(before, size / SZ_4K);
+		EXPECT_PINNED_CHARGED(before, pages, to_charge(&self->lab, pages));
 		mem[5 * SZ_4K] = 1;
 		EXPECT_SAME_PAGES(&self->lab, (void *)mem, size);
 		EXPECT_EQ((long)size, dma_unmap(&self->lab, IOVA_BASE, size));
@@ -278,26 +279,6 @@ TEST_F(pages, memory_with_a_hole_is_refused)
 	EXPECT_REFUSED(mem + 6 * SZ_1M, 2 * SZ_1M);
 }
 
-TEST_F(pages, memory_whose_userfaultfd_does_not_answer_is_refused)
-{
-	const __u64 size = 8 * SZ_1M;
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg;
-	__u8 *mem = anon(size, MADV_NOHUGEPAGE);
-	int fd;
-
-	memset(mem, 1, size / 2);
-	fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	reg = (struct uffdio_register){
-		.range = { (uintptr_t)mem, size },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
-	    ioctl(fd, UFFDIO_REGISTER, &reg))
-		errx(1, "userfaultfd: %m");
-	EXPECT_REFUSED(mem, size);
-}
-
 /*
  * That anonymous memory was written to is in its page table entries, which know
  * nothing of the device: its folios are clean until they are unpinned.
@@ -324,6 +305,61 @@ TEST_F(pages, small_pages_are_dirty_once_the_device_could_write_to_them)
 TEST_F(pages, huge_pages_are_dirty_once_the_device_could_write_to_them)
 {
 	CHECK_DIRTY(touched(4 * SZ_2M, MADV_HUGEPAGE), 4 * SZ_2M);
+}
+
+/* A fault that vfio/type1 cannot wait for: iommufd waits. */
+FIXTURE(userfaultfd) {
+	struct lab lab;
+};
+
+FIXTURE_VARIANT(userfaultfd) {
+	unsigned int pin_batch;
+	bool disable_hugepages;
+};
+
+FIXTURE_VARIANT_ADD(userfaultfd, by_leaf) {
+};
+
+FIXTURE_VARIANT_ADD(userfaultfd, pin_batch_1) {
+	.pin_batch = 1,
+};
+
+FIXTURE_VARIANT_ADD(userfaultfd, pin_batch_512) {
+	.pin_batch = 512,
+};
+
+FIXTURE_VARIANT_ADD(userfaultfd, disable_hugepages) {
+	.disable_hugepages = true,
+};
+
+FIXTURE_SETUP(userfaultfd)
+{
+	set_pinning(variant->pin_batch, variant->disable_hugepages);
+	leaf_open(&self->lab, TYPE1, VFIO_TYPE1v2_IOMMU);
+}
+
+FIXTURE_TEARDOWN(userfaultfd)
+{
+}
+
+TEST_F(userfaultfd, that_does_not_answer_has_its_memory_refused)
+{
+	const __u64 size = 8 * SZ_1M;
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg;
+	__u8 *mem = anon(size, MADV_NOHUGEPAGE);
+	int fd;
+
+	memset(mem, 1, size / 2);
+	fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	reg = (struct uffdio_register){
+		.range = { (uintptr_t)mem, size },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
+	    ioctl(fd, UFFDIO_REGISTER, &reg))
+		errx(1, "userfaultfd: %m");
+	EXPECT_REFUSED(mem, size);
 }
 
 /*

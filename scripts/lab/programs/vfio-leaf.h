@@ -104,6 +104,12 @@ static inline struct account account_since(struct account since)
 	EXPECT_EQ((long)(charge), more_.charged);			\
 } while (0)
 
+/* How many of the pages mapped are charged: iommufd goes by CAP_IPC_LOCK. */
+static inline long to_charge(struct lab *lab, long pages)
+{
+	return strcmp(lab->path, IOMMUFD) ? pages : 0;
+}
+
 /* As many of one as of the other */
 #define EXPECT_MORE(since, pages) do {					\
 	struct account more_ = account_since(since);			\

@@ -24,7 +24,7 @@ inject_failures() {
 }
 
 without=
-[ "${1:-}" != debug ] || without="-T memory_whose_userfaultfd_does_not_answer_is_refused"
+[ "${1:-}" != debug ] || without="-F userfaultfd"
 setup_thp
 bind_vfio 0x1af4 0x1110
 # Word splitting is wanted.
