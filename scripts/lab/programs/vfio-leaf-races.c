@@ -16,13 +16,23 @@ FIXTURE(killed_task) {
 };
 
 FIXTURE_VARIANT(killed_task) {
+	int advice;
+	bool charged;		/* killed when it has charged pages, and not before */
 	bool contended;
 };
 
-FIXTURE_VARIANT_ADD(killed_task, alone) {
+FIXTURE_VARIANT_ADD(killed_task, at_any_time) {
+	.advice = MADV_HUGEPAGE,
 };
 
-FIXTURE_VARIANT_ADD(killed_task, with_a_taken_mmap_lock) {
+FIXTURE_VARIANT_ADD(killed_task, with_pages_charged) {
+	.advice = MADV_NOHUGEPAGE,
+	.charged = true,
+};
+
+FIXTURE_VARIANT_ADD(killed_task, with_pages_charged_and_the_mmap_lock_taken) {
+	.advice = MADV_NOHUGEPAGE,
+	.charged = true,
 	.contended = true,
 };
 
@@ -30,13 +40,12 @@ FIXTURE_VARIANT_ADD(killed_task, with_a_taken_mmap_lock) {
  * Hold the mmap_lock nearly all of the time: the kernel looks each of these pages up
  * before it lets go of it.
  */
-static void *hold_mmap_lock(void *arg __attribute__((unused)))
-{
-	const __u64 size = 256 * SZ_1M;
-	__u8 *mem = touched(size, MADV_NOHUGEPAGE);
+#define LOOKED_UP	(16 * SZ_1M)
 
+static void *hold_mmap_lock(void *mem)
+{
 	for (;;)
-		if (madvise(mem, size, MADV_POPULATE_READ))
+		if (madvise(mem, LOOKED_UP, MADV_POPULATE_READ))
 			errx(1, "MADV_POPULATE_READ: %m");
 	return NULL;
 }
@@ -44,12 +53,16 @@ static void *hold_mmap_lock(void *arg __attribute__((unused)))
 FIXTURE_SETUP(killed_task)
 {
 	pthread_t thread;
+	__u8 *mem;
 
 	set_pinning(0, false);
 	leaf_open(&self->lab, TYPE1, VFIO_TYPE1v2_IOMMU);
-	self->mem = anon(SZ_1G, MADV_HUGEPAGE);
+	self->mem = anon(SZ_1G, variant->advice);
+	if (!variant->contended)
+		return;
+	mem = touched(LOOKED_UP, MADV_NOHUGEPAGE);
 	/* It ends with the process. */
-	if (variant->contended && pthread_create(&thread, NULL, hold_mmap_lock, NULL))
+	if (pthread_create(&thread, NULL, hold_mmap_lock, mem))
 		errx(1, "pthread_create: %m");
 }
 
@@ -70,23 +83,33 @@ static int map_all(void *arg)
 	return 0;
 }
 
+/* Wait until pages are charged, or for some ten seconds. */
+static void wait_charged(struct account since)
+{
+	for (int i = 0; i < 100000 && charged() == since.charged; i++)
+		usleep(100);
+}
+
 TEST_F(killed_task, has_nothing_pinned_or_charged)
 {
 	struct map_all all = { &self->lab, self->mem };
 	struct account before = account();
-	int killed = 0;
+	int killed = 0, in_debt = 0;
 
 	for (int us = 200; us < 300000 && !_metadata->exit_code; us += us / 2) {
 		__u8 *stack = malloc(1 << 16);
+		long ret, debt;
 		int status;
 		pid_t pid;
-		long ret;
 
 		pid = clone(map_all, stack + (1 << 16),
 			    CLONE_VM | CLONE_FILES | SIGCHLD, &all);
 		if (pid < 0)
 			errx(1, "clone: %m");
+		if (variant->charged)
+			wait_charged(before);
 		usleep(us);
+		debt = charged() - before.charged;
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
 		free(stack);
@@ -94,13 +117,17 @@ TEST_F(killed_task, has_nothing_pinned_or_charged)
 		/* All of it, or nothing */
 		ret = dma_unmap(&self->lab, IOVA_BASE, SZ_1G);
 		EXPECT_EQ(ret ? (long)SZ_1G : 0, ret);
-		killed += WIFSIGNALED(status) && !ret;
+		if (WIFSIGNALED(status) && !ret) {
+			killed++;
+			in_debt += debt > 0;
+		}
 		EXPECT_MORE(before, 0);
 		EXPECT_NO_TABLE(&self->lab);
 		madvise(self->mem, SZ_1G, MADV_DONTNEED);
 	}
-	EXPECT_LT(0, killed);
-	TH_LOG("%d maps killed in the middle", killed);
+	EXPECT_LT(0, variant->charged ? in_debt : killed);
+	TH_LOG("%d maps killed in the middle, %d of them with pages charged", killed,
+	       in_debt);
 }
 
 /* A process that maps and unmaps, and says so when it begins. */
