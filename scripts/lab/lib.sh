@@ -23,8 +23,8 @@ t_not() {
 }
 
 # t_ktap COMMAND...: run a program that prints KTAP itself. Each of its results is one
-# of ours, with our number; a test that was skipped did not pass. So is, if it printed
-# fewer or more than its plan says, one more that failed.
+# of ours, with our number; a test that was skipped did not pass. If there are fewer or
+# more than its plan says, that is one more that failed.
 t_ktap() {
 	t_sum=$(mktemp)
 	"$@" 2>&1 </dev/null | awk -v first="$KTAP_N" -v sum="$t_sum" -v what="$*" '
@@ -35,10 +35,13 @@ t_ktap() {
 			failed += bad
 			sub(/^(not )?ok [0-9]+/, (bad ? "not ok " : "ok ") (first + ++n))
 		}
+		# A harness of the kernel says which test begins, and OK before "ok".
 		/^# +RUN / {
 			print "lab: " $3 >"/dev/kmsg"
 			close("/dev/kmsg")
+			next
 		}
+		/^# +OK / { next }
 		# Results, comments and what is indented, of a suite within
 		!/^(ok|not ok|[# \t]|$)/ { printf "# " }
 		{ print; fflush() }

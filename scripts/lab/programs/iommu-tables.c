@@ -171,7 +171,7 @@ static struct freed traced_tables(unsigned long long domain)
 				good = flushed[j].start <= t.iova &&
 				       flushed[j].last >= t.iova + t.size - 1;
 			if (!good)
-				ksft_print_msg("the table for %#llx..%#llx is freed before it is flushed\n",
+				ksft_print_msg("freed before it is flushed: %#llx..%#llx\n",
 					       t.iova, t.iova + t.size - 1);
 			tables[i] = tables[--nr_tables];
 			freed.tables++;

@@ -73,8 +73,8 @@ static struct counts read_counts(void)
 }
 
 /* Memory that is faulted in, in so many leaves. */
-static void check_counts(struct __test_metadata *_metadata, FIXTURE_DATA(counts) *self,
-			 __u8 *mem, __u64 size, unsigned long leaves)
+static void check_counts(struct __test_metadata *_metadata, struct lab *lab,
+			 bool count_grabs, __u8 *mem, __u64 size, unsigned long leaves)
 {
 	const __u64 portion = 128 * SZ_2M;
 	__u64 *pfns = pfns_of(mem, size);
@@ -84,9 +84,9 @@ static void check_counts(struct __test_metadata *_metadata, FIXTURE_DATA(counts)
 	for (__u64 i = 1; i < size / SZ_4K; i++)
 		runs += pfns[i] != pfns[i - 1] + 1;
 	read_counts();
-	ASSERT_EQ(0, dma_map(&self->lab, mem, IOVA_BASE, size));
+	ASSERT_EQ(0, dma_map(lab, mem, IOVA_BASE, size));
 	map = read_counts();
-	if (self->count_grabs) {
+	if (count_grabs) {
 		EXPECT_LT(0, map.grabs);
 		EXPECT_LE(map.grabs, leaves);
 	}
@@ -94,18 +94,17 @@ static void check_counts(struct __test_metadata *_metadata, FIXTURE_DATA(counts)
 	EXPECT_LE(map.write_locks, (size + portion - 1) / portion);
 	EXPECT_LT(0, map.maps);
 	EXPECT_LE(map.maps, runs);
-	EXPECT_EQ((long)size, dma_unmap(&self->lab, IOVA_BASE, size));
+	EXPECT_EQ((long)size, dma_unmap(lab, IOVA_BASE, size));
 	unmap = read_counts();
 	EXPECT_LT(0, unmap.unmaps);
 	EXPECT_LE(unmap.unmaps, runs);
 	EXPECT_LT(0, unmap.unpins);
 	EXPECT_EQ(0, unmap.early);
 
-	TH_LOG("%llu MiB, %lu leaves, %lu runs: %lu mmap write locks, %lu maps, %lu references, %lu unmaps",
-	       size >> 20, leaves, runs, map.write_locks, map.maps, map.grabs,
-	       unmap.unmaps);
-	if (!self->count_grabs)
-		TH_LOG("references are not counted in this kernel");
+	TH_LOG("%llu MiB, %lu leaves, %lu runs: %lu mmap write locks, %lu maps, %lu unmaps",
+	       size >> 20, leaves, runs, map.write_locks, map.maps, unmap.unmaps);
+	if (count_grabs)
+		TH_LOG("%lu references", map.grabs);
 	free(pfns);
 }
 
@@ -113,14 +112,16 @@ TEST_F(counts, of_thp_are_bounded)
 {
 	const __u64 size = 200 * SZ_2M;
 
-	check_counts(_metadata, self, touched(size, MADV_HUGEPAGE), size, size / SZ_2M);
+	check_counts(_metadata, &self->lab, self->count_grabs,
+		     touched(size, MADV_HUGEPAGE), size, size / SZ_2M);
 }
 
 TEST_F(counts, of_2m_hugetlb_pages_are_bounded)
 {
 	const __u64 size = 32 * SZ_2M;
 
-	check_counts(_metadata, self, memset(hugetlb(size, SZ_2M), 1, size), size, 32);
+	check_counts(_metadata, &self->lab, self->count_grabs,
+		     memset(hugetlb(size, SZ_2M), 1, size), size, 32);
 }
 
 TEST_F(counts, of_a_1g_hugetlb_page_are_bounded)
@@ -128,7 +129,7 @@ TEST_F(counts, of_a_1g_hugetlb_page_are_bounded)
 	__u8 *mem = hugetlb(SZ_1G, SZ_1G);
 
 	mem[0] = 1;
-	check_counts(_metadata, self, mem, SZ_1G, 1);
+	check_counts(_metadata, &self->lab, self->count_grabs, mem, SZ_1G, 1);
 }
 
 /*
@@ -139,14 +140,16 @@ TEST_F(counts, of_thp_behind_ptes_are_bounded)
 {
 	const __u64 size = 8 * SZ_2M;
 
-	check_counts(_metadata, self, mapped_by_ptes(size, 0), size, 3 * 8);
+	check_counts(_metadata, &self->lab, self->count_grabs, mapped_by_ptes(size, 0),
+		     size, 3 * 8);
 }
 
 TEST_F(counts, of_fragmented_pages_are_bounded)
 {
 	const __u64 size = 8 * SZ_2M;
 
-	check_counts(_metadata, self, fragmented(size), size, size / SZ_4K);
+	check_counts(_metadata, &self->lab, self->count_grabs, fragmented(size), size,
+		     size / SZ_4K);
 }
 
 TEST_HARNESS_MAIN

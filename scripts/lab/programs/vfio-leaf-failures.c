@@ -320,30 +320,36 @@ TEST_F(second_device, has_all_mappings_or_is_refused)
  */
 #define REPLAY_SIZE	(4 * SZ_1M)
 
-FIXTURE(first_device) {
+struct replay {
 	struct lab lab;
 	int group;
 	__u8 *mem[3];
 	struct account before;
 };
 
+FIXTURE(first_device) {
+	struct replay r;
+};
+
 FIXTURE_SETUP(first_device)
 {
+	struct replay *r = &self->r;
+
 	set_pinning(0, false);
-	lab_open(&self->lab, TYPE1, VFIO_TYPE1v2_IOMMU, group_of(PINNER));
-	self->lab.bdf = env_device("EDU");
-	self->group = lab_open_group(group_of(self->lab.bdf));
+	lab_open(&r->lab, TYPE1, VFIO_TYPE1v2_IOMMU, group_of(PINNER));
+	r->lab.bdf = env_device("EDU");
+	r->group = lab_open_group(group_of(r->lab.bdf));
 	/* One piece; one for each page; and huge pages once more */
-	self->mem[0] = touched(REPLAY_SIZE, MADV_HUGEPAGE);
-	self->mem[1] = fragmented(REPLAY_SIZE);
-	self->mem[2] = touched(REPLAY_SIZE, MADV_HUGEPAGE);
-	/* A mapping takes its device to be there */
-	open_device(self->lab.group, PINNER);
-	self->before = account();
+	r->mem[0] = touched(REPLAY_SIZE, MADV_HUGEPAGE);
+	r->mem[1] = fragmented(REPLAY_SIZE);
+	r->mem[2] = touched(REPLAY_SIZE, MADV_HUGEPAGE);
+	/* vfio/type1 knows of no device, or of no mappings, until one is open */
+	open_device(r->lab.group, PINNER);
+	r->before = account();
 	for (int i = 0; i < 3; i++)
-		ASSERT_EQ(0, dma_map(&self->lab, self->mem[i],
+		ASSERT_EQ(0, dma_map(&r->lab, r->mem[i],
 				     IOVA_BASE + i * REPLAY_SIZE, REPLAY_SIZE));
-	EXPECT_MORE(self->before, 0);
+	EXPECT_MORE(r->before, 0);
 }
 
 FIXTURE_TEARDOWN(first_device)
@@ -351,39 +357,40 @@ FIXTURE_TEARDOWN(first_device)
 }
 
 /* The device has all three, and leaves again. */
-static void check_replayed(struct __test_metadata *_metadata,
-			   FIXTURE_DATA(first_device) *self)
+static void check_replayed(struct __test_metadata *_metadata, struct replay *r)
 {
-	struct table t = read_table(self->lab.bdf, IOVA_BASE, 3 * REPLAY_SIZE);
+	struct table t = read_table(r->lab.bdf, IOVA_BASE, 3 * REPLAY_SIZE);
 
 	EXPECT_EQ(0, t.elsewhere);
 	for (int i = 0; i < 3; i++) {
-		__u64 *pfns = pfns_of(self->mem[i], REPLAY_SIZE);
+		__u64 *pfns = pfns_of(r->mem[i], REPLAY_SIZE);
 		const __u64 n = REPLAY_SIZE / SZ_4K;
 
 		EXPECT_EQ(-1, first_other(pfns, t.pfn + i * n, n));
 		free(pfns);
 	}
 	free(t.pfn);
-	EXPECT_MORE(self->before, 3 * REPLAY_SIZE / SZ_4K);
-	leave_group(self->group);
-	EXPECT_MORE(self->before, 0);
+	EXPECT_MORE(r->before, 3 * REPLAY_SIZE / SZ_4K);
+	leave_group(r->group);
+	EXPECT_MORE(r->before, 0);
 }
 
 TEST_F(first_device, that_meets_a_hole_leaves_nothing_pinned)
 {
-	__u8 *hole = self->mem[2] + REPLAY_SIZE / 2 + 5 * SZ_4K;
+	struct replay *r = &self->r;
+	__u8 *hole = r->mem[2] + REPLAY_SIZE / 2 + 5 * SZ_4K;
 
 	munmap(hole, SZ_4K);
-	EXPECT_EQ(-EFAULT, join_group(&self->lab, self->group));
-	EXPECT_MORE(self->before, 0);
+	EXPECT_EQ(-EFAULT, join_group(&r->lab, r->group));
+	EXPECT_MORE(r->before, 0);
 	map_at(hole, SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_EQ(0, join_group(&self->lab, self->group));
-	check_replayed(_metadata, self);
+	ASSERT_EQ(0, join_group(&r->lab, r->group));
+	check_replayed(_metadata, r);
 }
 
 TEST_F(first_device, that_fails_to_allocate_leaves_nothing_pinned)
 {
+	struct replay *r = &self->r;
 	int n, refused = 0;
 	bool clean = false;
 
@@ -391,13 +398,13 @@ TEST_F(first_device, that_fails_to_allocate_leaves_nothing_pinned)
 		int err;
 
 		fail_nth(n);
-		err = join_group(&self->lab, self->group);
+		err = join_group(&r->lab, r->group);
 		clean = fail_not_reached();
 		if (err) {
 			refused++;
-			EXPECT_MORE(self->before, 0);
+			EXPECT_MORE(r->before, 0);
 		} else {
-			check_replayed(_metadata, self);
+			check_replayed(_metadata, r);
 		}
 	}
 	EXPECT_LT(0, refused);

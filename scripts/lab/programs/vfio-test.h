@@ -24,7 +24,7 @@ static inline const char *env_device(const char *name)
 	const char *device = getenv(name);
 
 	if (!device || !*device)
-		errx(1, "no %s in the environment: give it the address of a device bound to vfio-pci",
+		errx(1, "no %s in the environment: a device's address, bound to vfio-pci",
 		     name);
 	return device;
 }

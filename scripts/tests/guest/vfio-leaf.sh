@@ -32,7 +32,9 @@ bind_vfio 0x1af4 0x1110
 set -- $BOUND
 BAR=${1:-}
 bind_edu
-[ -n "$EDU2" ] && [ -n "$BAR" ] || die "one device only: start run.sh with --devices"
+for device in "$EDU2" "$BAR"; do
+	[ -n "$device" ] || die "one device only: start run.sh with --devices"
+done
 export EDU EDU2 BAR
 before=$(pinned)
 t "a device that pins loads" insmod /lab/pinner.ko

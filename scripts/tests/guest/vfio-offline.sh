@@ -39,7 +39,7 @@ movable_goes_offline() {
 # begins in.
 start_holding() {
 	rm -f /tmp/hold
-	EDU=$EDU vfio-hold >/tmp/hold &
+	vfio-hold >/tmp/hold &
 	HOLD=$!
 	until grep -q '^[0-9]' /tmp/hold; do
 		kill -0 "$HOLD" || return 1
@@ -61,6 +61,7 @@ not_movable() {
 
 setup_thp
 bind_edu
+export EDU
 t "ZONE_MOVABLE can go offline" find_movable || die "no ZONE_MOVABLE: boot with kernelcore="
 before=$(pinned)
 t "memory is mapped" start_holding
