@@ -22,6 +22,44 @@ t_not() {
 	t "$t_name" refuses "$@"
 }
 
+# t_ktap COMMAND...: run a program that prints KTAP itself. Each of its results is one
+# of ours, with our number; a test that was skipped did not pass. If there are fewer or
+# more than its plan says, that is one more that failed.
+t_ktap() {
+	t_sum=$(mktemp)
+	"$@" 2>&1 </dev/null | awk -v first="$KTAP_N" -v sum="$t_sum" -v what="$*" '
+		/^K?TAP version / { next }
+		/^1\.\./ { plan = substr($0, 4) + 0; next }
+		/^(not )?ok [0-9]/ {
+			bad = /^not/ || /#/
+			failed += bad
+			sub(/^(not )?ok [0-9]+/, (bad ? "not ok " : "ok ") (first + ++n))
+		}
+		# A harness of the kernel says which test begins, and OK before "ok".
+		/^# +RUN / {
+			print "lab: " $3 >"/dev/kmsg"
+			close("/dev/kmsg")
+			next
+		}
+		/^# +OK / { next }
+		# Results, comments and what is indented, of a suite within
+		!/^(ok|not ok|[# \t]|$)/ { printf "# " }
+		{ print; fflush() }
+		END {
+			if (!plan || plan != n) {
+				printf "not ok %d %s: %d results, the plan says %d\n", first + n + 1, what, n, plan
+				n++
+				failed++
+			}
+			print n, failed + 0 >sum
+		}'
+	read -r t_n t_failed <"$t_sum"
+	rm -f "$t_sum"
+	KTAP_N=$((KTAP_N + t_n))
+	KTAP_FAILED=$((KTAP_FAILED + t_failed))
+	[ "$t_failed" = 0 ]
+}
+
 refuses() {
 	"$@" && return 1
 	return 0

@@ -162,7 +162,8 @@ tool() {
 	local out
 	out=$build/tools/$(basename "$1" .c)
 	if [ ! -e "$out" ] || [ -n "$(find "$1" "$here"/programs/*.h -newer "$out")" ]; then
-		gcc -O2 -Wall -Wextra -Werror -static -o "$out" "$1"
+		gcc -O2 -Wall -Wextra -Werror -static -fmacro-prefix-map="$top/=" \
+			-isystem "$build/linux/tools/testing/selftests" -o "$out" "$1"
 	fi
 	cp "$out" "$dir/tree/lab/"
 }

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * iommu-tables: is a page table of the IOMMU freed only after its range was
- * flushed from the IOTLB, and with the hint (IH) that says that tables have changed?
+ * iommu-tables: a page table of the IOMMU is freed only after its range was flushed
+ * from the IOTLB of its domain, with the hint (IH) that says that tables have changed.
  *
  * Which tables there are, and for what range, is read from debugfs while memory
  * is mapped. What is freed and flushed, and in which order, is read from the
- * kernel's trace. For VT-d. What is not as it should be goes to stdout, and makes
- * the exit status 1.
+ * kernel's trace; of which domain they are, too: the one that was told of the map, as
+ * VT-d's caching mode has it. For VT-d.
  */
-#define _GNU_SOURCE
-#include <getopt.h>
-
 #include "vfio-test.h"
 
 #define ADDR_MASK	0xffffffffff000ULL	/* of an IOMMU table entry */
@@ -20,8 +17,7 @@
 /* Long enough for a flush queue's timer */
 #define FLUSH_QUEUE_US	500000
 
-static struct lab lab;
-static const char *bdf, *sysfs;
+static const char *bdf;
 
 /**
  * struct table - a page table that was seen linked
@@ -75,54 +71,94 @@ static void read_tables(void)
 	fclose(f);
 }
 
-static void trace_init(void)
+static void trace_tables(void)
 {
-	trace_must_write("events/enable", "0");
+	trace_stop();
 	trace_must_write("kprobe_events",
-			 "p:tables_flush cache_tag_flush_range start=$arg2:x64 end=$arg3:x64 ih=$arg4:u32\n"
-			 "p:tables_flush_all cache_tag_flush_all\n");
+			 "p:tables_map cache_tag_flush_range_np domain=$arg1:x64\n"
+			 "p:tables_flush cache_tag_flush_range domain=$arg1:x64 start=$arg2:x64 end=$arg3:x64 ih=$arg4:u32\n"
+			 "p:tables_flush_all cache_tag_flush_all domain=$arg1:x64\n");
 	trace_must_write("buffer_size_kb", "8192");
 	trace_must_write("events/kprobes/enable", "1");
 	trace_must_write("events/kmem/mm_page_free/enable", "1");
+	trace_restart();
 }
 
-/*
- * Go through the trace. Each table that was freed must have been flushed before.
- * Returns how many were freed, and forgets them.
+/* A line of the trace, if it is this event: from its first argument on */
+static const char *event(const char *line, const char *name, const char *argument)
+{
+	const char *at = strstr(line, name);
+
+	return at ? strstr(at, argument) : NULL;
+}
+
+/* The domain in which memory was mapped since the trace began */
+static unsigned long long traced_domain(void)
+{
+	unsigned long long domain = 0, d;
+	char line[512];
+	FILE *f = trace_open();
+
+	while (fgets(line, sizeof(line), f)) {
+		const char *at = event(line, " tables_map: ", " domain=");
+
+		if (!at || sscanf(at, " domain=%llx", &d) != 1)
+			continue;
+		if (domain && domain != d)
+			errx(1, "maps in two domains: is another program using the IOMMU?");
+		domain = d;
+	}
+	fclose(f);
+	if (!domain)
+		errx(1, "no map in the trace: start QEMU with -device intel-iommu,caching-mode=on");
+	return domain;
+}
+
+/**
+ * struct freed - what the trace says of the tables that are known
+ * @tables: freed
+ * @early: of these, freed before their range was flushed from the IOTLB of their domain
  */
-static int check_trace(const char *what)
+struct freed {
+	int tables;
+	int early;
+};
+
+/* Go through the trace, and forget the tables that were freed. */
+static struct freed traced_tables(unsigned long long domain)
 {
 	static struct { __u64 start, last; } flushed[MAX_FLUSHES];
-	int nr_flushed = 0, freed = 0;
+	struct freed freed = {};
+	int nr_flushed = 0;
 	bool all = false;
 	char line[512];
 	FILE *f = trace_open();
 
 	while (fgets(line, sizeof(line), f)) {
-		unsigned long long start, end, pfn;
+		unsigned long long d, start, end, pfn;
+		const char *at;
 		unsigned int ih;
-		char *at;
 
 		if (strstr(line, "[LOST"))
-			errx(1, "%s: the trace is not complete", what);
-		if (strstr(line, " tables_flush_all: ")) {
-			all = true;
+			errx(1, "the trace is not complete");
+		at = event(line, " tables_flush_all: ", " domain=");
+		if (at && sscanf(at, " domain=%llx", &d) == 1) {
+			all |= d == domain;
 			continue;
 		}
-		at = strstr(line, " start=");
-		if (strstr(line, " tables_flush: ") && at &&
-		    sscanf(at, " start=%llx end=%llx ih=%u", &start, &end, &ih) == 3) {
+		at = event(line, " tables_flush: ", " domain=");
+		if (at && sscanf(at, " domain=%llx start=%llx end=%llx ih=%u", &d, &start,
+				 &end, &ih) == 4) {
 			/* A flush that spares the tables' caches is none. */
-			if (ih)
+			if (ih || d != domain)
 				continue;
 			if (nr_flushed == MAX_FLUSHES)
-				errx(1, "%s: more than %d flushes", what, MAX_FLUSHES);
+				errx(1, "more than %d flushes", MAX_FLUSHES);
 			flushed[nr_flushed].start = start;
 			flushed[nr_flushed++].last = end | (SZ_4K - 1);
 			continue;
 		}
-		at = strstr(line, " mm_page_free: ");
-		at = at ? strstr(at, "pfn=") : NULL;
+		at = event(line, " mm_page_free: ", "pfn=");
 		if (!at || sscanf(at, "pfn=%llx", &pfn) != 1)
 			continue;
 		for (int i = 0; i < nr_tables; i++) {
@@ -134,23 +170,54 @@ static int check_trace(const char *what)
 			for (int j = 0; j < nr_flushed && !good; j++)
 				good = flushed[j].start <= t.iova &&
 				       flushed[j].last >= t.iova + t.size - 1;
-			expect(good, "%s: the table for %#llx..%#llx flushed before it is freed",
-			       what, t.iova, t.iova + t.size - 1);
+			if (!good)
+				ksft_print_msg("freed before it is flushed: %#llx..%#llx\n",
+					       t.iova, t.iova + t.size - 1);
 			tables[i] = tables[--nr_tables];
-			freed++;
+			freed.tables++;
+			freed.early += !good;
 			break;
 		}
 	}
 	fclose(f);
-	printf("%s: %d tables freed\n", what, freed);
 	return freed;
 }
 
 /*
  * VFIO, with either kind of container
  */
+FIXTURE(vfio) {
+	struct lab lab;
+};
 
-static void dma_map(const void *mem, __u64 iova, __u64 size)
+FIXTURE_VARIANT(vfio) {
+	const char *container;
+	bool at_once;		/* unmaps a request of any size with one call */
+};
+
+FIXTURE_VARIANT_ADD(vfio, type1) {
+	.container = "/dev/vfio/vfio",
+};
+
+FIXTURE_VARIANT_ADD(vfio, iommufd) {
+	.container = "/dev/iommu",
+	.at_once = true,
+};
+
+FIXTURE_SETUP(vfio)
+{
+	bdf = env_device("EDU");
+	trace_tables();
+	lab_open(&self->lab, variant->container, VFIO_TYPE1v2_IOMMU, group_of(bdf));
+	lab_open_edu(&self->lab, bdf);
+}
+
+FIXTURE_TEARDOWN(vfio)
+{
+	trace_stop();
+}
+
+static void dma_map(struct lab *lab, const void *mem, __u64 iova, __u64 size)
 {
 	struct vfio_iommu_type1_dma_map map = {
 		.argsz = sizeof(map),
@@ -160,16 +227,16 @@ static void dma_map(const void *mem, __u64 iova, __u64 size)
 		.size = size,
 	};
 
-	if (ioctl(lab.container, VFIO_IOMMU_MAP_DMA, &map))
+	if (ioctl(lab->container, VFIO_IOMMU_MAP_DMA, &map))
 		errx(1, "VFIO_IOMMU_MAP_DMA of %#llx bytes at %#llx: %m", size, iova);
 }
 
-static void dma_unmap(__u64 iova, __u64 size)
+static void dma_unmap(struct lab *lab, __u64 iova, __u64 size)
 {
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz = sizeof(unmap), .iova = iova, .size = size };
 
-	if (ioctl(lab.container, VFIO_IOMMU_UNMAP_DMA, &unmap) || unmap.size != size)
+	if (ioctl(lab->container, VFIO_IOMMU_UNMAP_DMA, &unmap) || unmap.size != size)
 		errx(1, "VFIO_IOMMU_UNMAP_DMA of %#llx bytes at %#llx: %m", size, iova);
 }
 
@@ -207,148 +274,168 @@ static void touch_pieces(__u8 *mem)
 			errx(1, "mremap: %m");
 }
 
-static int unmap_traced(const char *what, __u64 iova, __u64 size)
+static struct freed unmap_traced(struct lab *lab, __u64 iova, __u64 size)
 {
+	unsigned long long domain = traced_domain();
+
 	read_tables();
 	trace_restart();
-	dma_unmap(iova, size);
-	return check_trace(what);
+	dma_unmap(lab, iova, size);
+	return traced_tables(domain);
 }
 
-static void test_vfio(void)
-{
-	const __u64 head = SZ_2M - SZ_4K, iova = IOVA_BASE + head;
-	__u8 *mem;
-	__u64 size;
+#define HEAD	(SZ_2M - SZ_4K)
 
-	/* A table of which all is unmapped, between two of which one page is */
-	mem = memory(2 * SZ_2M + SZ_4K);
-	size = SZ_4K + SZ_2M + SZ_4K;
-	touch(mem + head, SZ_4K, MADV_NOHUGEPAGE);
+/* A table of which all is unmapped, between two of which one page is */
+TEST_F(vfio, a_table_between_two_that_stay_is_flushed_first)
+{
+	const __u64 iova = IOVA_BASE + HEAD, size = SZ_4K + SZ_2M + SZ_4K;
+	__u8 *mem = memory(2 * SZ_2M + SZ_4K);
+	struct freed freed;
+
+	touch(mem + HEAD, SZ_4K, MADV_NOHUGEPAGE);
 	touch_pieces(mem + SZ_2M);
 	touch(mem + 2 * SZ_2M, SZ_4K, MADV_NOHUGEPAGE);
-	dma_map(mem + head, iova, size);
-	expect(unmap_traced("small pages", iova, size), "small pages: a table freed");
+	dma_map(&self->lab, mem + HEAD, iova, size);
+	freed = unmap_traced(&self->lab, iova, size);
+	EXPECT_LT(0, freed.tables);
+	EXPECT_EQ(0, freed.early);
+}
 
-	/* Tables and huge pages by turns */
-	mem = memory(7 * SZ_2M + SZ_4K);
-	size = SZ_4K + 6 * SZ_2M + SZ_4K;
-	touch(mem + head, SZ_4K, MADV_NOHUGEPAGE);
+TEST_F(vfio, tables_that_take_turns_with_huge_pages_are_flushed_first)
+{
+	const __u64 iova = IOVA_BASE + HEAD, size = SZ_4K + 6 * SZ_2M + SZ_4K;
+	__u8 *mem = memory(7 * SZ_2M + SZ_4K);
+	struct freed freed;
+
+	touch(mem + HEAD, SZ_4K, MADV_NOHUGEPAGE);
 	touch_pieces(mem + SZ_2M);
 	touch(mem + 2 * SZ_2M, SZ_2M, MADV_HUGEPAGE);
 	touch_pieces(mem + 3 * SZ_2M);
 	touch(mem + 4 * SZ_2M, 2 * SZ_2M, MADV_HUGEPAGE);
 	touch_pieces(mem + 6 * SZ_2M);
 	touch(mem + 7 * SZ_2M, SZ_4K, MADV_NOHUGEPAGE);
-	dma_map(mem + head, iova, size);
-	expect(unmap_traced("both sizes", iova, size) == 3,
-	       "both sizes: three tables freed");
+	dma_map(&self->lab, mem + HEAD, iova, size);
+	freed = unmap_traced(&self->lab, iova, size);
+	EXPECT_EQ(3, freed.tables);
+	EXPECT_EQ(0, freed.early);
+}
 
-	/* A huge page where there is a table that has been emptied in two steps */
-	mem = memory(2 * SZ_2M);
+/* One that has been emptied in two steps, neither of which frees it */
+TEST_F(vfio, a_table_that_a_huge_page_replaces_is_flushed_first)
+{
+	__u8 *mem = memory(2 * SZ_2M);
+	unsigned long long domain;
+	struct freed freed;
+
 	touch_pieces(mem);
 	touch(mem + SZ_2M, SZ_2M, MADV_HUGEPAGE);
-	dma_map(mem, IOVA_BASE, SZ_1M);
-	dma_map(mem + SZ_1M, IOVA_BASE + SZ_1M, SZ_1M);
-	expect(!unmap_traced("first half", IOVA_BASE, SZ_1M),
-	       "first half: the table stays");
-	unmap_traced("second half", IOVA_BASE + SZ_1M, SZ_1M);
+	dma_map(&self->lab, mem, IOVA_BASE, SZ_1M);
+	dma_map(&self->lab, mem + SZ_1M, IOVA_BASE + SZ_1M, SZ_1M);
+	domain = traced_domain();
+	read_tables();
 	trace_restart();
-	dma_map(mem + SZ_2M, IOVA_BASE, SZ_2M);
-	expect(check_trace("a huge page"),
-	       "a huge page: the table in its place freed");
-	dma_unmap(IOVA_BASE, SZ_2M);
+	dma_unmap(&self->lab, IOVA_BASE, SZ_1M);
+	freed = traced_tables(domain);
+	EXPECT_EQ(0, freed.tables);
+	read_tables();
+	trace_restart();
+	dma_unmap(&self->lab, IOVA_BASE + SZ_1M, SZ_1M);
+	freed = traced_tables(domain);
+	EXPECT_EQ(0, freed.early);
+	trace_restart();
+	dma_map(&self->lab, mem + SZ_2M, IOVA_BASE, SZ_2M);
+	freed = traced_tables(domain);
+	EXPECT_LT(0, freed.tables);
+	EXPECT_EQ(0, freed.early);
+	dma_unmap(&self->lab, IOVA_BASE, SZ_2M);
+}
 
-	/* A table of huge pages, with a small one before it */
-	mem = memory(2 * SZ_1G);
+/* 1 GiB, with a small page before it: a driver frees the table if asked for all of it */
+TEST_F(vfio, a_table_of_huge_pages_is_flushed_first)
+{
+	const __u64 iova = IOVA_BASE + SZ_1G - SZ_4K, size = SZ_1G + SZ_4K;
+	__u8 *mem = memory(2 * SZ_1G);
+	struct freed freed;
+
 	touch(mem + SZ_1G - SZ_4K, SZ_4K, MADV_NOHUGEPAGE);
 	touch(mem + SZ_1G, SZ_1G, MADV_HUGEPAGE);
-	dma_map(mem + SZ_1G - SZ_4K, IOVA_BASE + SZ_1G - SZ_4K, SZ_1G + SZ_4K);
-	unmap_traced("1 GiB of huge pages", IOVA_BASE + SZ_1G - SZ_4K, SZ_1G + SZ_4K);
+	dma_map(&self->lab, mem + SZ_1G - SZ_4K, iova, size);
+	freed = unmap_traced(&self->lab, iova, size);
+	EXPECT_LE(variant->at_once, freed.tables);
+	EXPECT_EQ(0, freed.early);
 }
 
 /*
  * The DMA API, through the lab's driver for the device
  */
+FIXTURE(dma_api) {
+};
 
-static void sysfs_write(const char *file, unsigned long val)
+FIXTURE_VARIANT(dma_api) {
+	unsigned long pages;
+};
+
+FIXTURE_VARIANT_ADD(dma_api, 513_pages) {
+	.pages = 513,
+};
+
+FIXTURE_VARIANT_ADD(dma_api, 1024_pages) {
+	.pages = 1024,
+};
+
+FIXTURE_VARIANT_ADD(dma_api, 1027_pages) {
+	.pages = 1027,
+};
+
+FIXTURE_VARIANT_ADD(dma_api, 512_pages) {
+	.pages = 512,
+};
+
+FIXTURE_VARIANT_ADD(dma_api, 2049_pages) {
+	.pages = 2049,
+};
+
+/* 1 GiB, which is unmapped at once, and 2 MiB */
+FIXTURE_VARIANT_ADD(dma_api, 262656_pages) {
+	.pages = 512 * 512 + 512,
+};
+
+FIXTURE_SETUP(dma_api)
 {
-	char path[256];
-	FILE *f;
+	bdf = env_device("EDU");
+	trace_tables();
+}
 
-	snprintf(path, sizeof(path), "%s/%s", sysfs, file);
-	f = fopen(path, "we");
-	if (!f || fprintf(f, "%lu\n", val) < 0 || fclose(f))
+FIXTURE_TEARDOWN(dma_api)
+{
+	trace_stop();
+}
+
+static void dma_api_map(unsigned long pages)
+{
+	char path[128], val[16];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/map", bdf);
+	snprintf(val, sizeof(val), "%lu", pages);
+	if (!write_file(path, val))
 		errx(1, "%s: %m: is the device bound to dma_api?", path);
 }
 
-static void test_dma_api(void)
+TEST_F(dma_api, tables_are_flushed_before_they_are_freed)
 {
-	/* The last: 1 GiB, which is unmapped at once, and 2 MiB */
-	static const unsigned long pages[] = {
-		513, 1024, 1027, 512, 2049, 512 * 512 + 512
-	};
+	unsigned long long domain;
+	struct freed freed;
 
-	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
-		char what[32];
-		int freed;
-
-		snprintf(what, sizeof(what), "%lu pages", pages[i]);
-		sysfs_write("map", pages[i]);
-		read_tables();
-		trace_restart();
-		sysfs_write("map", 0);
-		usleep(FLUSH_QUEUE_US);
-		freed = check_trace(what);
-		expect(freed >= (int)(pages[i] / 512), "%s: %lu tables freed, not %d",
-		       what, pages[i] / 512, freed);
-	}
+	dma_api_map(variant->pages);
+	domain = traced_domain();
+	read_tables();
+	trace_restart();
+	dma_api_map(0);
+	usleep(FLUSH_QUEUE_US);
+	freed = traced_tables(domain);
+	EXPECT_LE(variant->pages / 512, (unsigned long)freed.tables);
+	EXPECT_EQ(0, freed.early);
 }
 
-static void usage(void)
-{
-	fputs("iommu-tables -d DEVICE {-g GROUP [-f] | -s DIRECTORY}\n"
-	      "  -d  an edu device\n"
-	      "  -g  its group: with VFIO\n"
-	      "  -f  through iommufd\n"
-	      "  -s  where it is in sysfs: with the DMA API, bound to dma_api\n", stderr);
-	exit(2);
-}
-
-int main(int argc, char **argv)
-{
-	const char *group = NULL, *container = "/dev/vfio/vfio";
-	int opt;
-
-	while ((opt = getopt(argc, argv, "g:d:s:f")) != -1) {
-		switch (opt) {
-		case 'g':
-			group = optarg;
-			break;
-		case 'd':
-			bdf = optarg;
-			break;
-		case 's':
-			sysfs = optarg;
-			break;
-		case 'f':
-			container = "/dev/iommu";
-			break;
-		default:
-			usage();
-		}
-	}
-	if (!bdf || !group == !sysfs || optind != argc)
-		usage();
-
-	trace_init();
-	if (group) {
-		lab_open(&lab, container, VFIO_TYPE1v2_IOMMU, group);
-		lab_open_edu(&lab, bdf);
-		test_vfio();
-	} else {
-		test_dma_api();
-	}
-	trace_stop();
-	return failures != 0;
-}
+TEST_HARNESS_MAIN

@@ -21,7 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define __printf(fmt, args)	__attribute__((format(printf, fmt, args)))
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 #define SZ_4K		0x1000ULL
@@ -51,14 +50,18 @@
 
 /**
  * struct lab - a container and its first device
- * @container: the container, /dev/vfio/vfio or /dev/iommu
+ * @path: of the container, /dev/vfio/vfio or /dev/iommu
+ * @container: the container
  * @group: the device's group
+ * @bdf: the device's address, once lab_open_edu() has it
  * @device: the device, once lab_open_edu() has it
  * @edu: its registers
  */
 struct lab {
+	const char *path;
 	int container;
 	int group;
+	const char *bdf;
 	int device;
 	volatile __u8 *edu;
 };
@@ -95,6 +98,7 @@ static inline int lab_open_group(const char *group)
 static inline void lab_open(struct lab *lab, const char *container, int iommu,
 			    const char *group)
 {
+	lab->path = container;
 	lab->container = open(container, O_RDWR | O_CLOEXEC);
 	if (lab->container < 0)
 		errx(1,
@@ -157,6 +161,7 @@ static inline void lab_open_edu(struct lab *lab, const char *device)
 		.argsz = sizeof(cfg), .index = VFIO_PCI_CONFIG_REGION_INDEX };
 	__u16 cmd;
 
+	lab->bdf = device;
 	lab->device = ioctl(lab->group, VFIO_GROUP_GET_DEVICE_FD, device);
 	if (lab->device < 0)
 		errx(1, "VFIO_GROUP_GET_DEVICE_FD %s: %m: is it in that group?",

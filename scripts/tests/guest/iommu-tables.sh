@@ -5,17 +5,6 @@
 # shellcheck source=scripts/lab/lib.sh
 . /lab/lib.sh
 
-tables() {
-	iommu-tables -d "$EDU" "$@"
-}
-
-# The same, and how many were freed
-tables_said() {
-	said=$1
-	shift
-	t "$said" tables "$@" && sed 's/^/# /' /tmp/t.out
-}
-
 to_dma_api() {
 	echo "$EDU" >"/sys/bus/pci/devices/$EDU/driver/unbind" &&
 		echo dma_api >"/sys/bus/pci/devices/$EDU/driver_override" &&
@@ -30,12 +19,12 @@ flush_queue() {
 
 setup_thp
 bind_edu
-tables_said "vfio/type1" -g "$GROUP"
-tables_said "iommufd" -g "$GROUP" -f
+export EDU
+t_ktap iommu-tables -f vfio
 t "a driver that uses the DMA API loads" insmod /lab/dma_api.ko
 t "and takes the device" to_dma_api
-tables_said "the DMA API" -s "/sys/bus/pci/devices/$EDU"
+t_ktap iommu-tables -f dma_api
 t "a flush queue" flush_queue
-tables_said "the DMA API, with a flush queue" -s "/sys/bus/pci/devices/$EDU"
+t_ktap iommu-tables -f dma_api
 t "that driver unloads" rmmod dma_api
 finish

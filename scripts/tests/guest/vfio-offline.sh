@@ -9,10 +9,6 @@
 
 MEMORY=/sys/devices/system/memory
 
-leaf() {
-	vfio-leaf -g "$GROUP" -d "$EDU" "$1"
-}
-
 # timeout(1) ends an attempt that would not end by itself
 offline() {
 	timeout 10 sh -c "echo offline >$MEMORY/$1/state"
@@ -43,7 +39,7 @@ movable_goes_offline() {
 # begins in.
 start_holding() {
 	rm -f /tmp/hold
-	leaf hold >/tmp/hold &
+	vfio-hold >/tmp/hold &
 	HOLD=$!
 	until grep -q '^[0-9]' /tmp/hold; do
 		kill -0 "$HOLD" || return 1
@@ -53,7 +49,7 @@ start_holding() {
 }
 
 stop_holding() {
-	killall -9 vfio-leaf
+	kill -9 "$HOLD"
 	wait "$HOLD"
 	[ "$(pinned)" = "$before" ]
 }
@@ -65,6 +61,7 @@ not_movable() {
 
 setup_thp
 bind_edu
+export EDU
 t "ZONE_MOVABLE can go offline" find_movable || die "no ZONE_MOVABLE: boot with kernelcore="
 before=$(pinned)
 t "memory is mapped" start_holding

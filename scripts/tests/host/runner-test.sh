@@ -57,6 +57,16 @@ script 't "fine" true' 'exit 0'
 t "a script without a plan fails the run" fails "the plan says nothing"
 script 't "fine" true' 'echo 1..2' 'exit 0'
 t "a short count fails the run" fails "1 tests passed, the plan says 2"
+script 't "fine" true' 'printf "TAP version 13\n1..2\nok 1 a\nok 2 b\n" >/tmp/ktap' 't_ktap cat /tmp/ktap' 'finish'
+t "a program's own results are counted" run
+script 'printf "1..2\nok 1 a\nnot ok 2 b\n" >/tmp/ktap' 't_ktap cat /tmp/ktap' 'finish'
+t "one of them that failed fails the run" fails "not ok 2 b"
+script 'printf "1..1\nok 1 a # SKIP b\n" >/tmp/ktap' 't_ktap cat /tmp/ktap' 'finish'
+t "one that was skipped does, too" fails "not ok 1 a"
+script 'printf "1..2\nok 1 a\n" >/tmp/ktap' 't_ktap cat /tmp/ktap' 'finish'
+t "fewer results than the program's plan says fail the run" fails "not ok 2 .*1 results, the plan says 2"
+script 't "fine" true' 't_ktap false' 'finish'
+t "a program without a plan fails the run" fails "not ok 2 false"
 script 't "fine" true' 'echo "WARNING: CPU: 0 PID: 1 at mm/x.c:1" >/dev/kmsg' 'finish'
 t "a warning in the kernel log fails the run" fails "the kernel complained"
 script 't "fine" true' 'echo "BUG: Bad page state in process x" >/dev/kmsg' 'finish'

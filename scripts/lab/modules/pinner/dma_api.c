@@ -3,7 +3,8 @@
  * A driver for the edu device that only maps memory with the DMA API. Writing a
  * number to the device's attribute "map" maps that many single pages, in one
  * scatterlist. The next write unmaps them; writing 0 maps no others. There are 4096
- * pages, which are used again and again.
+ * pages, which are used again and again. Neighbours are swapped: pages in a row would
+ * be mapped by a large entry, without a table.
  */
 #include <linux/dma-mapping.h>
 #include <linux/kstrtox.h>
@@ -41,23 +42,22 @@ static void dma_api_unmap(struct device *dev)
 
 static int dma_api_map(struct device *dev, unsigned int pages)
 {
+	unsigned int i, nr = min(round_up(pages, 2), DMA_API_PAGES);
 	struct scatterlist *sg;
-	int i, ret;
+	int ret;
 
 	ret = sg_alloc_table(&dma_api_sgt, pages, GFP_KERNEL);
 	if (ret)
 		return ret;
-	for_each_sgtable_sg(&dma_api_sgt, sg, i) {
-		struct page **page = &dma_api_pages[i % DMA_API_PAGES];
-
-		if (!*page)
-			*page = alloc_page(GFP_KERNEL);
-		if (!*page) {
+	for (i = 0; i < nr; i++) {
+		dma_api_pages[i] = alloc_page(GFP_KERNEL);
+		if (!dma_api_pages[i]) {
 			ret = -ENOMEM;
 			goto free;
 		}
-		sg_set_page(sg, *page, PAGE_SIZE, 0);
 	}
+	for_each_sgtable_sg(&dma_api_sgt, sg, i)
+		sg_set_page(sg, dma_api_pages[(i ^ 1) % DMA_API_PAGES], PAGE_SIZE, 0);
 	ret = dma_map_sgtable(dev, &dma_api_sgt, DMA_BIDIRECTIONAL, 0);
 	if (!ret)
 		return 0;

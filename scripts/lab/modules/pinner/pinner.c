@@ -8,9 +8,14 @@
  * negative. Reading returns the page frame numbers of those pinned last, 64 bits
  * each.
  *
- * mmap() gives a huge page of ordinary memory in a VM_PFNMAP mapping, as one leaf.
- * All of its pages are reserved, so that an IOMMU may map them, but for the one at
- * the offset (none, if the offset is behind the last).
+ * Mapping it gives 2 MiB of ordinary memory, all in one piece. The offset says how:
+ *
+ *   0 to 2 MiB	as a VM_PFNMAP mapping of one leaf. All pages are reserved, so that an
+ *		IOMMU may map them, but for the one at the offset (none at 2 MiB).
+ *   4 MiB	as ordinary pages, which can be pinned, in rows of PINNER_ROW: every
+ *		other row is reserved.
+ *   8 MiB	the first half only, as ordinary pages, none of them reserved
+ *   9 MiB	the second half, as a VM_PFNMAP mapping of small pages, all reserved
  */
 #include <linux/completion.h>
 #include <linux/err.h>
@@ -19,10 +24,18 @@
 #include <linux/module.h>
 #include <linux/pfn_t.h>
 #include <linux/platform_device.h>
+#include <linux/sizes.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
 
 #define PINNER_PAGES	32
+
+/* Offsets of mappings, in pages */
+#define PINNER_ROWS	(SZ_4M >> PAGE_SHIFT)
+#define PINNER_FIRST	(SZ_8M >> PAGE_SHIFT)
+#define PINNER_SECOND	(PINNER_FIRST + HPAGE_PMD_NR / 2)
+
+#define PINNER_ROW	8
 
 struct pinner {
 	struct vfio_device vdev;
@@ -76,15 +89,13 @@ static void pinner_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 }
 
-/* One page is managed by the kernel, all others are reserved. There is one user at a time. */
-static void pinner_reserve_but(struct page *memory, unsigned long owned)
+/* There is one user at a time. */
+static void pinner_reserve(struct page *page, bool reserve)
 {
-	for (unsigned long i = 0; i < HPAGE_PMD_NR; i++) {
-		if (i == owned)
-			ClearPageReserved(memory + i);
-		else
-			SetPageReserved(memory + i);
-	}
+	if (reserve)
+		SetPageReserved(page);
+	else
+		ClearPageReserved(page);
 }
 
 static int pinner_init_device(struct vfio_device *vdev)
@@ -92,8 +103,11 @@ static int pinner_init_device(struct vfio_device *vdev)
 	struct pinner *p = container_of(vdev, struct pinner, vdev);
 
 	p->memory = alloc_pages(GFP_KERNEL | __GFP_ZERO, HPAGE_PMD_ORDER);
+	if (!p->memory)
+		return -ENOMEM;
 
-	return p->memory ? 0 : -ENOMEM;
+	split_page(p->memory, HPAGE_PMD_ORDER);
+	return 0;
 }
 
 static vm_fault_t pinner_fault(struct vm_fault *vmf)
@@ -117,18 +131,60 @@ static const struct vm_operations_struct pinner_vm_ops = {
 	.huge_fault = pinner_huge_fault,
 };
 
-static int pinner_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
+/* One page is managed by the kernel, all others are reserved. */
+static void pinner_map_leaf(struct pinner *p, struct vm_area_struct *vma)
 {
-	struct pinner *p = container_of(vdev, struct pinner, vdev);
-
-	if (!(vma->vm_flags & VM_SHARED) || vma->vm_start & ~HPAGE_PMD_MASK ||
-	    vma->vm_end - vma->vm_start != HPAGE_PMD_SIZE ||
-	    vma->vm_pgoff > HPAGE_PMD_NR)
-		return -EINVAL;
-	pinner_reserve_but(p->memory, vma->vm_pgoff);
+	for (unsigned long i = 0; i < HPAGE_PMD_NR; i++)
+		pinner_reserve(p->memory + i, i != vma->vm_pgoff);
 	vm_flags_set(vma, VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_private_data = p;
 	vma->vm_ops = &pinner_vm_ops;
+}
+
+static int pinner_map_pages(struct pinner *p, struct vm_area_struct *vma, bool rows)
+{
+	unsigned long nr = vma_pages(vma);
+
+	for (unsigned long i = 0; i < nr; i++) {
+		int ret;
+
+		pinner_reserve(p->memory + i, rows && i / PINNER_ROW % 2);
+		ret = vm_insert_page(vma, vma->vm_start + i * PAGE_SIZE, p->memory + i);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int pinner_map_second(struct pinner *p, struct vm_area_struct *vma)
+{
+	struct page *page = p->memory + HPAGE_PMD_NR / 2;
+
+	for (unsigned long i = 0; i < HPAGE_PMD_NR / 2; i++)
+		pinner_reserve(page + i, true);
+
+	return remap_pfn_range(vma, vma->vm_start, page_to_pfn(page),
+			       HPAGE_PMD_SIZE / 2, vma->vm_page_prot);
+}
+
+static int pinner_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
+{
+	struct pinner *p = container_of(vdev, struct pinner, vdev);
+	unsigned long nr = vma_pages(vma);
+
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	if (vma->vm_pgoff == PINNER_FIRST && nr == HPAGE_PMD_NR / 2)
+		return pinner_map_pages(p, vma, false);
+	if (vma->vm_pgoff == PINNER_SECOND && nr == HPAGE_PMD_NR / 2)
+		return pinner_map_second(p, vma);
+	if (nr != HPAGE_PMD_NR || vma->vm_start & ~HPAGE_PMD_MASK)
+		return -EINVAL;
+	if (vma->vm_pgoff == PINNER_ROWS)
+		return pinner_map_pages(p, vma, true);
+	if (vma->vm_pgoff > HPAGE_PMD_NR)
+		return -EINVAL;
+	pinner_map_leaf(p, vma);
 
 	return 0;
 }
@@ -139,9 +195,15 @@ static void pinner_release(struct vfio_device *vdev)
 {
 	struct pinner *p = container_of(vdev, struct pinner, vdev);
 
-	for (unsigned long i = 0; i < HPAGE_PMD_NR; i++)
-		ClearPageReserved(p->memory + i);
-	__free_pages(p->memory, HPAGE_PMD_ORDER);
+	for (unsigned long i = 0; i < HPAGE_PMD_NR; i++) {
+		struct page *page = p->memory + i;
+
+		pinner_reserve(page, false);
+		/* Reserved pages are pinned by vfio/type1, but never unpinned. */
+		while (folio_maybe_dma_pinned(page_folio(page)))
+			unpin_user_page(page);
+		__free_page(page);
+	}
 	complete(&pinner_released);
 }
 
