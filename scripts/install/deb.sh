@@ -15,7 +15,7 @@ cd "$(dirname "$(realpath "$0")")/../.."
 version=$(scripts/install/version.sh)
 mkdir -p "$out" build/logs
 
-export DEBFULLNAME=${DEBFULLNAME:-prezero maintainers} DEBEMAIL=${DEBEMAIL:-linux-mm@kvack.org}
+export DEBFULLNAME=${DEBFULLNAME:-prezero maintainers} DEBEMAIL=${DEBEMAIL:-maintainers@users.noreply.h-seed-4ac4619d.example}
 
 die() {
 	echo "deb: $*" >&2
