@@ -49,15 +49,18 @@ for arg; do
 	*)
 		if [ -n "$into" ] && [[ " $(groups "$patches" | paste -sd' ') " == *" $arg "* ]]; then
 			declare "$into+= $arg"
+		elif [ -n "$into" ] && { [ -n "$dir" ] || [ ! -d "$arg" ]; }; then
+			wrong "no such group: $arg"
 		elif [ -z "$dir" ]; then
 			dir=$arg
-		elif [ -n "$into" ]; then
-			wrong "no such group: $arg"
 		else
 			wrong "one tree at a time, not $dir and $arg"
 		fi
 		;;
 	esac
+done
+for list in only without; do
+	[[ " $* " != *" --$list "* ]] || [ -n "${!list}" ] || wrong "--$list: which groups?"
 done
 [ -n "$dir" ] || wrong "which kernel tree?"
 [ -n "$(series "$patches")" ] || refuse "$patches/series lists no patch"
@@ -104,12 +107,15 @@ version=$(sed -nE 's/^(VERSION|PATCHLEVEL) = ([0-9]+)$/\2/p' "$dir/Makefile" 2>/
 
 # A tree unpacked inside another repository is not a git tree.
 is_git=
+if [ -e "$dir/.git" ]; then
+	git -C "$dir" rev-parse --show-toplevel >/dev/null || refuse "git does not work on $dir"
+fi
 [ "$(git -C "$dir" rev-parse --show-toplevel 2>/dev/null)" != "$dir" ] || is_git=1
 if [ -n "$is_git" ]; then
 	[ -z "$(git -C "$dir" status --porcelain --untracked-files=no)" ] ||
 		refuse "$dir has changes that are not committed: commit or stash them first"
-	for d in rebase-merge rebase-apply MERGE_HEAD; do
-		[ ! -e "$(git -C "$dir" rev-parse --git-path "$d")" ] ||
+	for d in rebase-merge rebase-apply MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD; do
+		[ ! -e "$(git -C "$dir" rev-parse --absolute-git-dir)/$d" ] ||
 			refuse "$dir is in the middle of a rebase, am or merge: finish it first"
 	done
 	git -C "$dir" var GIT_COMMITTER_IDENT >/dev/null 2>&1 ||
@@ -135,7 +141,7 @@ for ((i = ${#series[@]} - 1; i >= 0; i--)); do
 	if [ $((i + 1)) -eq ${#series[@]} ]; then
 		refuse "$dir has these patches already"
 	fi
-	refuse "$dir has part of the series already (${series[i]}): start from a clean tree"
+	refuse "$dir has part of the series already (${series[i]}): start from a clean tree, or leave its group out (--without ${series[i]%/*})"
 done
 
 for p in "${series[@]}"; do
@@ -169,7 +175,10 @@ else
 			rm -f "$dir/$f"
 		elif ! cmp -s "$copy/$f" "$dir/$f"; then
 			mkdir -p "$dir/$(dirname "$f")"
-			cp "$copy/$f" "$dir/$f"
+			# Not through a link, and all of the file or nothing
+			cp "$copy/$f" "$dir/$f.apply.tmp"
+			[ ! -e "$dir/$f" ] || chmod --reference="$dir/$f" "$dir/$f.apply.tmp"
+			mv -f "$dir/$f.apply.tmp" "$dir/$f"
 		fi
 	done
 	echo "apply: ${#series[@]} patches on $dir"

@@ -28,6 +28,10 @@ format_series() {
 	echo "# SPDX-License-Identifier: GPL-2.0" >"$out/series"
 	for commit in $(git -C "$tree" rev-list --reverse "$2") end; do
 		if [ "$commit" != end ] && ! is_cover "$tree" "$commit"; then
+			[ -n "$group" ] || {
+				echo "commit $commit of $tree comes before the first \"cover/GROUP: TITLE\"" >&2
+				return 1
+			}
 			last=$commit
 			continue
 		fi

@@ -12,10 +12,16 @@ set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/../.."
 tree=build/linux
 check=''
-if [ "${1:-}" = --check ]; then
+case ${1:-} in
+--check)
 	check=1
 	shift
-fi
+	;;
+-*)
+	sed -n '3,/^set/ s/^# \{0,1\}//p' scripts/build/patches.sh
+	exit 2
+	;;
+esac
 out=$(realpath -m "${1:-patches}")
 
 # shellcheck source=scripts/build/git.sh
@@ -49,7 +55,11 @@ if [ -n "$check" ]; then
 fi
 
 mkdir -p "$out"
-(cd "$out" && find . -type f) | while read -r f; do
+[ -e "$out/series" ] || [ -z "$(ls -A "$out")" ] || {
+	echo "patches: $out has other files, and no series" >&2
+	exit 1
+}
+(cd "$out" && find . -mindepth 2 -maxdepth 2 -name '*.patch') | while read -r f; do
 	[ -e "$new/$f" ] || { rm "$out/$f" && echo "removed ${f#./}"; }
 done
 (cd "$new" && find . -type f | LC_ALL=C sort) | while read -r f; do

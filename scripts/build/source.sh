@@ -59,6 +59,10 @@ cover() {
 # On a branch of its own, so that what "series" holds survives a failure.
 apply() {
 	local p group=''
+	if [ -n "$(git -C $tree rev-parse -q --verify applying || true)" ] &&
+	   ! git -C $tree merge-base --is-ancestor applying series; then
+		git -C $tree branch -q -M applying "applied-$(date +%s)"
+	fi
 	git -C $tree checkout -q -B applying base
 	series patches | while read -r p; do
 		if [ "${p%/*}" != "$group" ]; then
@@ -80,13 +84,30 @@ apply() {
 	remember $tree patches
 }
 
+# may_lose: what of it would be lost with the tree, a line each
+may_lose() {
+	local w
+	git -C $tree for-each-ref --format='branch %(refname:short)' --no-merged=series refs/heads
+	git -C $tree stash list
+	for w in $(git -C $tree worktree list --porcelain | sed -n 's/^worktree //p'); do
+		# Those that other scripts make hold no work.
+		case ${w##*/} in
+		each-src | groups-src | stock-src | linux-kunit | linux-mutants) continue ;;
+		esac
+		[ -d "$w" ] || continue
+		git -C "$w" status --porcelain | sed "s,^,$w: ,"
+		[ -n "$(git -C $tree branch --contains "$(git -C "$w" rev-parse HEAD)" --format=x)" ] ||
+			echo "$w: commits that are on no branch"
+	done
+	! busy $tree || echo "a rebase or am"
+}
+
 if [ "${1:-}" = remove ]; then
 	if [ -d $tree/.git ]; then
-		others=$(git -C $tree for-each-ref --format='%(refname:short)' \
-			--no-merged=series refs/heads)
-		if [ -n "$others$(git -C $tree status --porcelain --untracked-files=no)" ] ||
-		   ! scripts/build/patches.sh --check; then
-			say "$tree has work that patches/ does not${others:+ (also branches: $others)}"
+		others=$(may_lose)
+		if [ -n "$others" ] || ! scripts/build/patches.sh --check; then
+			say "$tree has work that patches/ does not:"
+			[ -z "$others" ] || echo "$others" | head -n 20 >&2
 			say "save it ('make patches'), or remove build/ by hand"
 			exit 1
 		fi
@@ -106,6 +127,12 @@ fi
 	apply
 	exit 0
 }
+
+# A first time that was cut short
+if [ "$(git -C $tree rev-parse series)" = "$(git -C $tree rev-parse base)" ] && ! busy $tree; then
+	apply
+	exit 0
+fi
 
 # From here on the tree may hold commits of its own.
 if busy $tree; then

@@ -4,13 +4,13 @@
 #
 # usage: deb.sh tools    prezero-dkms and prezero-tools
 #        deb.sh kernel   the kernel with the series, by its own bindeb-pkg
-#        deb.sh config   only its configuration, OUT/linux/.config
+#        deb.sh config   only its configuration, PREZERO_OUT/linux/.config
 #
-# Environment: CONFIG (a kernel's .config, the packaged kernel's), OUT (where the
-# packages go, build/deb)
+# Environment: CONFIG (a kernel's .config, the packaged kernel's), PREZERO_OUT (where
+# the packages go, build/deb)
 set -euo pipefail
 config=${CONFIG:+$(realpath -m "$CONFIG")}
-out=$(realpath -m "${OUT:-$(dirname "$0")/../../build/deb}")
+out=$(realpath -m "${PREZERO_OUT:-$(dirname "$0")/../../build/deb}")
 cd "$(dirname "$(realpath "$0")")/../.."
 version=$(scripts/install/version.sh)
 mkdir -p "$out" build/logs
@@ -32,8 +32,9 @@ done
 export SOURCE_DATE_EPOCH
 
 tools() {
-	local tree=$out/prezero
-	rm -rf "$tree" "$out"/prezero[-_]*
+	local tmp tree
+	tmp=$(mktemp -d "$out/tmp.XXXXXX")
+	tree=$tmp/prezero
 	mkdir -p "$tree/scripts/install"
 	cp -r --parents Documentation/admin-guide scripts/libvirt scripts/install "$tree"
 	scripts/install/source.sh "$tree/module"
@@ -46,7 +47,9 @@ tools() {
 	 -- $DEBFULLNAME <$DEBEMAIL>  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
 	TEXT
 	(cd "$tree" && dpkg-buildpackage -us -uc -b)
-	rm -rf "$tree"
+	rm -f "$out"/prezero{,-dkms,-tools}_*.{deb,changes,buildinfo}
+	mv "$tmp"/*.{deb,changes,buildinfo} "$out"
+	rm -rf "$tmp"
 }
 
 # The first there is: CONFIG, the running kernel's, Debian's
@@ -84,7 +87,7 @@ configure() {
 
 kernel() {
 	configure
-	rm -f "$out"/linux-*
+	rm -f "$out"/linux-{image,headers,libc-dev}-*-prezero*.deb
 	KDEB_PKGVERSION=$(make -s -C "$src" kernelversion)-$version \
 	DEB_BUILD_PROFILES=pkg.linux-upstream.nokerneldbg KDEB_CHANGELOG_DIST=bookworm \
 		scripts/build/progress.sh "kernel packages" build/logs/deb-kernel.log \

@@ -66,6 +66,10 @@ put() {
 		echo "kept       $4: it was edited"
 		return
 	fi
+	if [ "$kind" = config ] && [ -e "$to" ] && [ -n "$list" ] && [ -z "$(listed "$4")" ]; then
+		echo "kept       $4: it was there"
+		return
+	fi
 	make_dir "$(dirname "$to")"
 	install -m "$mode" "$from" "$to" || die "cannot write $to: run this as root, or give DESTDIR"
 	for dir in "${made[@]}"; do
@@ -125,17 +129,23 @@ tools)
 uninstall)
 	[ -e "$list" ] || die "nothing to uninstall: $list is not there"
 	tac "$list" >"$stage/list"
-	rm "$list" || die "cannot remove $list: run this as root"
+	[ -w "$list" ] || die "cannot change $list: run this as root"
+	# The list goes before the directories, as it is in one of them; nothing that
+	# comes after it is worth another try.
+	sed -n '/^dir /!p' "$stage/list" >"$stage/files"
+	sed -n '/^dir /p' "$stage/list" >"$stage/dirs"
 	while read -r kind sum path; do
-		if [ "$kind" = dir ]; then
-			rmdir --ignore-fail-on-non-empty "$root$path"
-		elif [ "$kind" = config ] && [ -e "$root$path" ] && [ "$(digest "$root$path")" != "$sum" ]; then
+		if [ "$kind" = config ] && [ -e "$root$path" ] && [ "$(digest "$root$path")" != "$sum" ]; then
 			echo "kept     $path: it was edited"
 		else
-			rm -f "$root$path"
+			rm -f "$root$path" || die "cannot remove $root$path"
 			echo "removed  $path"
 		fi
-	done <"$stage/list"
+	done <"$stage/files"
+	rm "$list"
+	while read -r _ _ path; do
+		[ ! -d "$root$path" ] || rmdir --ignore-fail-on-non-empty "$root$path"
+	done <"$stage/dirs"
 	run_depmod <"$stage/list"
 	if [ -z "$root" ] && [ -e /sys/module/prezero ]; then
 		echo "The module is still loaded. To stop it: modprobe -r prezero"

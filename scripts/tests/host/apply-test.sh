@@ -116,6 +116,18 @@ git_tree
 echo "# mine" >>"$work/tree/Makefile"
 t "a git tree with open changes is refused" refused "not committed"
 
+git_tree
+mkdir "$work/tree/.git/rebase-apply"
+t "a git tree in the middle of an am is refused" refused "in the middle"
+rmdir "$work/tree/.git/rebase-apply" || echo "not ok the am is gone"
+
+plain
+cp -al "$work/tree" "$work/linked"
+before=$(cd "$work/linked" && sha256sum <"${files[0]}")
+t "a plain tree gets the series, its hard links do not" run
+t "so it is" test "$(cd "$work/linked" && sha256sum <"${files[0]}")" = "$before"
+rm -rf "$work/linked"
+
 plain
 last=$(sed -nE 's,^\+\+\+ b/,,p' "$patches/${series[-1]}" | tail -n 1)
 : >"$work/tree/$last"
@@ -135,6 +147,7 @@ t "a group is left out" applied plain "--without $last" "${others[@]}"
 plain
 needed=$(needs "$patches" "$last" | cut -d' ' -f1)
 t "a group that another one needs is not left out" refused "$last needs $needed" --without "$needed"
+t "a list of no groups is refused" refused "which groups" --only
 t "a group that does not exist is refused" refused "no such group: nothing" --only nothing
 t "an option that does not exist is refused" refused "no such option" --nosuch vfio
 

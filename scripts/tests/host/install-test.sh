@@ -64,6 +64,21 @@ edited() {
 	rmdir "$root/etc/default" && unchanged
 }
 
+# A kernel that was removed took the module and its directories with it.
+kernel_gone() {
+	m install && rm -rf "${root:?}/lib" && goes
+}
+
+# The administrator's, even if it is the same
+found_config() {
+	mkdir -p "$root/etc/modprobe.d"
+	cp scripts/install/modprobe.conf "$root/etc/modprobe.d/prezero.conf"
+	snapshot >"$work/before"
+	m install && goes || return
+	rm "$root/etc/modprobe.d/prezero.conf"
+	snapshot >"$work/before"
+}
+
 # By hand, or of a package
 foreign() {
 	mkdir "$root/etc/libvirt/hooks/qemu.d"
@@ -141,7 +156,7 @@ kernel_config() {
 	CONFIG_SYSTEM_TRUSTED_KEYS="debian/certs/debian-uefi-certs.pem"
 	CONFIG_LOCALVERSION_AUTO=y
 	CONFIG
-	CONFIG=$work/config OUT=$work/deb scripts/install/deb.sh config || return
+	CONFIG=$work/config PREZERO_OUT=$work/deb scripts/install/deb.sh config || return
 	cat >"$work/want" <<-CONFIG
 	CONFIG_MODULE_SIG=y
 	CONFIG_MODULE_SIG_KEY="certs/signing_key.pem"
@@ -155,7 +170,7 @@ kernel_config() {
 # In place of build/deb
 build() {
 	rm -rf "${work:?}/$1"
-	OUT=$work/$1 nice scripts/install/deb.sh tools
+	PREZERO_OUT=$work/$1 nice scripts/install/deb.sh tools
 }
 
 contents() {
@@ -203,6 +218,8 @@ t "make uninstall leaves the tree as it was" goes
 t "a second make install changes nothing" twice
 t "settings that were edited stay" edited
 fresh
+t "uninstall goes on after a kernel was removed" kernel_gone
+t "settings that were there stay" found_config
 t "a file from elsewhere is not overwritten" foreign
 t "the module's settings are valid and complete" settings
 t "prezero.4 has every file of sysfs" all_files_in_manual

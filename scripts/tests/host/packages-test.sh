@@ -14,11 +14,11 @@ out=$PWD/build/packages
 # The lab's kernel differs in its name only: go on from its objects.
 kernel_packages() {
 	[ -e "$out/linux" ] || cp -a build/lab/. "$out/linux" || return
-	CONFIG=build/lab/.config OUT=$out nice scripts/install/deb.sh kernel
+	CONFIG=build/lab/.config PREZERO_OUT=$out nice scripts/install/deb.sh kernel
 }
 
 prezero_packages() {
-	OUT=$out scripts/install/deb.sh tools && PREZERO_VERSION=99 OUT=$out/newer scripts/install/deb.sh tools
+	PREZERO_OUT=$out scripts/install/deb.sh tools && PREZERO_VERSION=99 OUT=$out/newer scripts/install/deb.sh tools
 }
 
 # As apt would have it on the lab's disk
