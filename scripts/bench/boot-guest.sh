@@ -7,7 +7,7 @@
 #
 # Configurations:
 #   no device     the floor
-#   page by page  the series, one page pinned at a time, as before Linux 5.12
+#   page by page  the series, one page pinned and charged at a time
 #   6.12          the kernel without the series
 #   leaf          the series, nothing cleared ahead
 #   leaf+prezero  the series, all free memory is cleared before

@@ -76,7 +76,7 @@ uninstalled() {
 # packages LINE: the project makes packages of these names.
 packages() {
 	local package
-	for package in ${1#apt remove }; do
+	for package in ${1#apt purge }; do
 		grep -x "Package: $package" scripts/install/debian/control || return
 	done
 }
@@ -137,7 +137,7 @@ command_line() {
 		instead "a distribution's kernel takes hours" would_run "$1" scripts/install/deb.sh ;;
 	"apt install "*)
 		instead "there are no such packages yet" built_packages "$1" ;;
-	"apt remove "*)
+	"apt purge "*)
 		instead "it would remove them from this machine" packages "$1" ;;
 	"cp /boot/config-"*)
 		instead "this machine's kernel may be of another distribution" a_config ;;
@@ -149,7 +149,7 @@ command_line() {
 		instead "it would install on this machine" installed "$1" ;;
 	"make uninstall")
 		instead "it would remove files from this machine" uninstalled "$1" ;;
-	"scripts/apply.sh "* | "cd /path/to/"* | "scripts/kconfig/merge_config.sh "* | "make help")
+	"scripts/apply.sh "* | "cd /path/to/"* | "scripts/kconfig/merge_config.sh "* | "scripts/config "* | "make help")
 		run "$1" ;;
 	*)
 		echo "README has a command that this test does not know: add it to command_line()"
