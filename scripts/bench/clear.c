@@ -277,7 +277,7 @@ int main(int argc, char **argv)
 	if (mem_size < GIB && available() > GIB + GIB / 2)
 		mem_size = GIB;
 	if (available() < mem_size + mem_size / 8)
-		errx(1, "needs %lu MiB of free memory, more than fits in the caches: stop other programs",
+		errx(1, "needs %lu MiB of free memory: stop other programs",
 		     (mem_size + mem_size / 8) >> 20);
 
 	mem = populated(mem_size);
