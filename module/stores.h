@@ -22,7 +22,6 @@
 #include <linux/types.h>
 #ifdef __x86_64__
 #include <asm/fpu/api.h>
-#include <asm/fpu/xcr.h>
 /* The kernel's C code does not use the FPU, and gcc does not accept its registers. */
 #define STORE_CLOBBERS	"cc", "memory"
 #endif
@@ -36,7 +35,7 @@
  * @name: as users name it; of methods of the same name the first one that the CPU
  *	has is used
  * @insn: the instruction
- * @chunk: bytes to clear at a time, with preemption disabled. It takes one to three
+ * @chunk: bytes to clear at a time, with preemption disabled. It takes one to four
  *	microseconds. After a fence the CPU waits about 0.1 us for its stores, so
  *	methods with a fence, which are also faster, clear more at a time.
  * @has: does the CPU have @insn?

@@ -11,4 +11,6 @@ row("none").hot_us as $none
   "hot us: to read a hot set of 1.5 MB afterwards; none: nothing was cleared before",
   "more us: how much longer that takes than with nothing cleared before",
   "Fastest with 2M: \($best.method) (\($best.insn)), \($best.gbps / $base.gbps | fixed(2))x clear_page,"
-  + " with \(($best.hot_us - $none) * 100 / ($base.hot_us - $none) | fixed(0)) % of its extra time on the hot set"
+  + if $base.hot_us > $none then
+	" with \(($best.hot_us - $none) * 100 / ($base.hot_us - $none) | fixed(0)) % of its extra time on the hot set"
+  else "" end

@@ -12,6 +12,12 @@ out=build/results/clear.json
 mkdir -p build/tools "${out%/*}"
 rm -f "$out"
 
+for tool in gcc jq; do
+	command -v $tool >/dev/null || {
+		echo "bench-clear: no $tool: run 'make setup'" >&2
+		exit 1
+	}
+done
 gcc -O2 -Wall -Wextra -Werror -o build/tools/clear scripts/bench/clear.c
 build/tools/clear ${ROUNDS:+"$ROUNDS"} >"$out.rows"
 jq -s . "$out.rows" >"$out"
