@@ -116,7 +116,8 @@ static u64 prezero_measure(const struct store_method *m, void *mem)
 	start = ktime_get_ns();
 	store_method_clear(m, mem, PREZERO_MEASURE_SZ);
 
-	return ktime_get_ns() - start;
+	/* No division by zero with a coarse clock */
+	return max(ktime_get_ns() - start, 1);
 }
 
 /*
@@ -131,8 +132,8 @@ static const struct store_method *prezero_fastest(void)
 	const struct store_method *m, *fastest = store_methods;
 	u64 best[ARRAY_SIZE(store_methods)];
 	unsigned int round, i;
+	int cpu, len = 0;
 	char log[160];
-	int len = 0;
 	void *mem;
 
 	mem = kvmalloc(PREZERO_MEASURE_SZ, GFP_KERNEL);
@@ -140,6 +141,8 @@ static const struct store_method *prezero_fastest(void)
 		return ERR_PTR(-ENOMEM);
 
 	memset(best, 0xff, sizeof(best));
+	migrate_disable();
+	cpu = raw_smp_processor_id();
 	for (round = 0; round < PREZERO_MEASURE_ROUNDS; round++) {
 		for (m = store_methods; m->name; m++) {
 			if (!store_method_usable(m))
@@ -151,6 +154,7 @@ static const struct store_method *prezero_fastest(void)
 		if (round + 1 >= PREZERO_MEASURE_ROUNDS_MIN && ktime_get_ns() > end)
 			break;
 	}
+	migrate_enable();
 	kvfree(mem);
 
 	for (m = store_methods; m->name; m++) {
@@ -166,7 +170,7 @@ static const struct store_method *prezero_fastest(void)
 			fastest = m;
 	}
 	pr_info("method: auto took %s; GB/s on CPU %d:%s\n", fastest->name,
-		raw_smp_processor_id(), log);
+		cpu, log);
 
 	return fastest;
 }
