@@ -17,6 +17,8 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 # deb: the kernel's configuration
 CONFIG ?=
+# Rounds of bench-clear
+ROUNDS ?=
 # How long to soak
 MINUTES ?= 10
 
@@ -29,7 +31,7 @@ MEM ?= 6G
 MAX ?= 8
 SLOPE ?= 1
 
-export N REPEAT ICOUNT BACKINGS APPEND PIN_BATCH IOMMUFD CMD MAX SLOPE
+export N REPEAT ICOUNT BACKINGS APPEND PIN_BATCH IOMMUFD ROUNDS CMD MAX SLOPE
 export DESTDIR PREFIX CONFIG
 
 # One at a time: every step uses all CPUs by itself.
@@ -140,6 +142,10 @@ demo: module-lab ## map N GiB for a device, a table of leaf and leaf+prezero (N=
 .PHONY: bench
 bench: module-lab kernel-stock ## the same with 6.12 in the table, medians (REPEAT=5; ICOUNT=1: counted time; PIN_BATCH="1 512"; IOMMUFD=1)
 	@REPEAT=$(if $(filter command line environment,$(origin REPEAT)),$(REPEAT),5) scripts/bench/map.sh stock lab
+
+.PHONY: bench-clear
+bench-clear: ## how fast each method clears memory on this machine itself, and what that does to its caches (ROUNDS=15)
+	@scripts/bench/clear.sh
 
 .PHONY: profile
 profile: module-lab ## where the kernel spends the first map of cleared memory (N=4, REPEAT=10, BACKING=thp, PREZERO=off; ICOUNT=1)

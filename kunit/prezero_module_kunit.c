@@ -15,11 +15,11 @@
 #include <linux/string.h>
 
 #include "../module/prezero.h"
+#include "../module/stores.h"
 
 #define PREZERO_DIR	"/sys/kernel/mm/prezero/"
 #define BLOCK_ORDER	6
 #define BLOCK_PAGES	BIT(BLOCK_ORDER)
-#define CHUNK_PAGES	(PREZERO_CHUNK / PAGE_SIZE)
 
 static struct file *knob_open(struct kunit *test, const char *name, int flags)
 {
@@ -98,6 +98,10 @@ static const struct knob_case knob_cases[] = {
 	{ "verify", "1", 0 },
 	{ "verify", "N", 0, "0" },
 	{ "verify", "2", -EINVAL },
+	{ "method", "ntt", -EINVAL },
+	{ "method", "AUTO", -EINVAL },
+	{ "method", "nt clzero", -EINVAL },
+	{ "method", "\n", -EINVAL },
 	{ "enabled", "2", -EINVAL },
 	{ "enabled", "\n", -EINVAL },
 };
@@ -141,6 +145,51 @@ static void knob_test_overlong(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, knob_read(test, "order"), before);
 }
 
+/* Reads as "auto clear_page [nt]", or "[auto] clear_page (nt)" if auto took nt. */
+static void method_test_write(struct kunit *test)
+{
+	const char *shown = knob_read(test, "method");
+	const struct store_method *m;
+	char word[32];
+
+	KUNIT_EXPECT_TRUE_MSG(test, strstarts(shown, "[auto] "), "%s", shown);
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strchr(shown, '('), "%s", shown);
+
+	for (m = store_methods; m->name; m++) {
+		if (!store_method_usable(m))
+			continue;
+		KUNIT_EXPECT_EQ(test, knob_write(test, "method", m->name),
+				strlen(m->name));
+		shown = knob_read(test, "method");
+		scnprintf(word, sizeof(word), " [%s]", m->name);
+		KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(shown, word), "%s", shown);
+		KUNIT_EXPECT_NULL(test, strchr(shown, '('));
+	}
+
+	KUNIT_EXPECT_EQ(test, knob_write(test, "method", "auto\n"), 5);
+}
+
+/* Only those that no other method of the CPU has the name of: with AVX2, nt is there */
+static void method_test_refuses_unsupported(struct kunit *test)
+{
+	const char *before = knob_read(test, "method");
+	const struct store_method *m, *other;
+
+	for (m = store_methods; m->name; m++) {
+		for (other = store_methods; other->name; other++) {
+			if (!strcmp(other->name, m->name) && other->has())
+				break;
+		}
+		if (other->name)
+			continue;
+		KUNIT_EXPECT_EQ(test, knob_write(test, "method", m->name),
+				-EOPNOTSUPP);
+		KUNIT_EXPECT_NULL(test, strstr(before, m->name));
+	}
+
+	KUNIT_EXPECT_STREQ(test, knob_read(test, "method"), before);
+}
+
 static void flush_test_takes_only_true(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, knob_write(test, "flush", "0"), -EINVAL);
@@ -176,9 +225,31 @@ static void end(struct scatterlist *sgl)
 	ended++;
 }
 
-static int clear_block(struct page *page)
+static const void *method_gen_params(const void *prev, char *desc)
 {
-	return prezero_clear_block(NULL, page, BLOCK_PAGES, begin, end);
+	const struct store_method *m = prev ? prev : store_methods - 1;
+
+	while ((++m)->name) {
+		if (store_method_usable(m)) {
+			strscpy(desc, m->name, KUNIT_PARAM_DESC_SIZE);
+			return m;
+		}
+	}
+
+	return NULL;
+}
+
+static int clear_block(struct kunit *test, struct page *page)
+{
+	return prezero_clear_block(test->param_value, NULL, page, BLOCK_PAGES,
+				   begin, end);
+}
+
+static unsigned long chunk_pages(struct kunit *test)
+{
+	const struct store_method *m = test->param_value;
+
+	return m->chunk / PAGE_SIZE;
 }
 
 static void free_block(void *page)
@@ -221,7 +292,7 @@ static void clear_block_test_clears_all(struct kunit *test)
 {
 	struct page *page = dirty_block(test);
 
-	KUNIT_EXPECT_EQ(test, 0, clear_block(page));
+	KUNIT_EXPECT_EQ(test, 0, clear_block(test, page));
 	KUNIT_EXPECT_EQ(test, zeroed_pages(test, page), BLOCK_PAGES);
 }
 
@@ -229,9 +300,9 @@ static void clear_block_test_asks_per_chunk(struct kunit *test)
 {
 	struct page *page = dirty_block(test);
 
-	clear_block(page);
-	KUNIT_EXPECT_EQ(test, begun, BLOCK_PAGES / CHUNK_PAGES);
-	KUNIT_EXPECT_EQ(test, ended, BLOCK_PAGES / CHUNK_PAGES);
+	clear_block(test, page);
+	KUNIT_EXPECT_EQ(test, begun, BLOCK_PAGES / chunk_pages(test));
+	KUNIT_EXPECT_EQ(test, ended, BLOCK_PAGES / chunk_pages(test));
 }
 
 static void clear_block_test_stops_when_told(struct kunit *test)
@@ -239,8 +310,8 @@ static void clear_block_test_stops_when_told(struct kunit *test)
 	struct page *page = dirty_block(test);
 
 	refuse_at = 3;
-	KUNIT_EXPECT_EQ(test, -EAGAIN, clear_block(page));
-	KUNIT_EXPECT_EQ(test, zeroed_pages(test, page), 2 * CHUNK_PAGES);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, clear_block(test, page));
+	KUNIT_EXPECT_EQ(test, zeroed_pages(test, page), 2 * chunk_pages(test));
 }
 
 static void clear_block_test_asks_before_it_writes(struct kunit *test)
@@ -248,19 +319,21 @@ static void clear_block_test_asks_before_it_writes(struct kunit *test)
 	struct page *page = dirty_block(test);
 
 	refuse_at = 1;
-	KUNIT_EXPECT_EQ(test, -EAGAIN, clear_block(page));
+	KUNIT_EXPECT_EQ(test, -EAGAIN, clear_block(test, page));
 	KUNIT_EXPECT_EQ(test, zeroed_pages(test, page), 0);
 }
 
 static struct kunit_case prezero_module_test_cases[] = {
 	KUNIT_CASE_PARAM(knob_test_write, knob_gen_params),
 	KUNIT_CASE(knob_test_overlong),
+	KUNIT_CASE(method_test_write),
+	KUNIT_CASE(method_test_refuses_unsupported),
 	KUNIT_CASE(flush_test_takes_only_true),
 	KUNIT_CASE(counters_test_are_numbers),
-	KUNIT_CASE(clear_block_test_clears_all),
-	KUNIT_CASE(clear_block_test_asks_per_chunk),
-	KUNIT_CASE(clear_block_test_stops_when_told),
-	KUNIT_CASE(clear_block_test_asks_before_it_writes),
+	KUNIT_CASE_PARAM(clear_block_test_clears_all, method_gen_params),
+	KUNIT_CASE_PARAM(clear_block_test_asks_per_chunk, method_gen_params),
+	KUNIT_CASE_PARAM(clear_block_test_stops_when_told, method_gen_params),
+	KUNIT_CASE_PARAM(clear_block_test_asks_before_it_writes, method_gen_params),
 	{}
 };
 

@@ -8,9 +8,9 @@
  * page reporting, which hands it free blocks; the module marks those it cleared.
  *
  * One thread of the lowest priority goes over all nodes every interval_ms. After
- * each PREZERO_CHUNK the thread checks whether another task wants its CPU. If so,
- * the thread ends the pass and tries again a little later. A block that is half
- * cleared goes back unmarked.
+ * each chunk (struct store_method) the thread checks whether another task wants its
+ * CPU. If so, the thread ends the pass and tries again a little later. A block that
+ * is half cleared goes back unmarked.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -20,6 +20,8 @@
 #include <linux/highmem.h>
 #include <linux/kobject.h>
 #include <linux/kthread.h>
+#include <linux/ktime.h>
+#include <linux/libnvdimm.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -31,12 +33,14 @@
 #include <linux/sched/stat.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
+#include <linux/time64.h>
 #include <linux/topology.h>
 #include <linux/vmstat.h>
 #include <linux/wait.h>
 #include <uapi/linux/sched/types.h>
 
 #include "prezero.h"
+#include "stores.h"
 
 #ifndef CONFIG_PAGE_PREZERO
 #error "this kernel tree lacks CONFIG_PAGE_PREZERO: apply the patches and enable it"
@@ -47,6 +51,15 @@
 
 /* Pause after a pass that was stopped, unless the interval is shorter */
 #define PREZERO_RETRY_MS		100U
+
+/*
+ * To measure a method: bytes to clear, and how often. A round takes less than 0.2 ms,
+ * unless other tasks get in between: after PREZERO_MEASURE_MS the least has to do.
+ */
+#define PREZERO_MEASURE_SZ		SZ_256K
+#define PREZERO_MEASURE_ROUNDS		32
+#define PREZERO_MEASURE_ROUNDS_MIN	8
+#define PREZERO_MEASURE_MS		10
 
 static int prezero_report(struct page_reporting_dev_info *prdev,
 			  struct scatterlist *sgl, unsigned int nents);
@@ -65,6 +78,9 @@ static bool prezero_kicked;
 static unsigned int prezero_interval_ms = 2000;
 static bool prezero_idle_only = true;
 static bool prezero_verify;
+static const struct store_method *prezero_method;
+/* prezero_method was measured to be the fastest */
+static bool prezero_method_auto;
 
 /* Written by the thread only */
 static unsigned long prezero_passes;
@@ -82,6 +98,145 @@ MODULE_PARM_DESC(allow_guest, "Load in a virtual machine, too, whose host then a
 static bool enabled = true;
 module_param(enabled, bool, 0444);
 MODULE_PARM_DESC(enabled, "Start clearing when loaded (default: Y)");
+
+/*
+ * How to clear: a method's name, or auto (the default) to measure which method of
+ * this CPU is the fastest. Later on, sysfs changes it.
+ */
+static char *method = "auto";
+module_param(method, charp, 0444);
+MODULE_PARM_DESC(method, "How to clear: auto, clear_page, or on x86_64 nt, clzero, movdir64b, on arm64 stnp (default: auto)");
+
+/* The time one method takes, to clear memory that is in no cache. */
+static u64 prezero_measure(const struct store_method *m, void *mem)
+{
+	u64 start;
+
+	arch_invalidate_pmem(mem, PREZERO_MEASURE_SZ);
+	start = ktime_get_ns();
+	store_method_clear(m, mem, PREZERO_MEASURE_SZ);
+
+	/* No division by zero with a coarse clock */
+	return max(ktime_get_ns() - start, 1);
+}
+
+/*
+ * Measure all methods in turn, and take the best time of each, because other tasks
+ * and interrupts get in between.
+ *
+ * Returns the fastest, or an error without memory.
+ */
+static const struct store_method *prezero_fastest(void)
+{
+	u64 end = ktime_get_ns() + PREZERO_MEASURE_MS * NSEC_PER_MSEC;
+	const struct store_method *m, *fastest = store_methods;
+	u64 best[ARRAY_SIZE(store_methods)];
+	unsigned int round, i;
+	int cpu, len = 0;
+	char log[160];
+	void *mem;
+
+	mem = kvmalloc(PREZERO_MEASURE_SZ, GFP_KERNEL);
+	if (!mem)
+		return ERR_PTR(-ENOMEM);
+
+	memset(best, 0xff, sizeof(best));
+	migrate_disable();
+	cpu = raw_smp_processor_id();
+	for (round = 0; round < PREZERO_MEASURE_ROUNDS; round++) {
+		for (m = store_methods; m->name; m++) {
+			if (!store_method_usable(m))
+				continue;
+			i = m - store_methods;
+			best[i] = min(best[i], prezero_measure(m, mem));
+			cond_resched();
+		}
+		if (round + 1 >= PREZERO_MEASURE_ROUNDS_MIN && ktime_get_ns() > end)
+			break;
+	}
+	migrate_enable();
+	kvfree(mem);
+
+	for (m = store_methods; m->name; m++) {
+		i = m - store_methods;
+		if (best[i] == U64_MAX)
+			continue;
+		/* Bytes per nanosecond are GB/s */
+		len += scnprintf(log + len, sizeof(log) - len,
+				 "%s %s (%s) %llu.%llu", len ? "," : "",
+				 m->name, m->insn, PREZERO_MEASURE_SZ / best[i],
+				 PREZERO_MEASURE_SZ * 10 / best[i] % 10);
+		if (best[i] < best[fastest - store_methods])
+			fastest = m;
+	}
+	pr_info("method: auto took %s; GB/s on CPU %d:%s\n", fastest->name,
+		cpu, log);
+
+	return fastest;
+}
+
+/*
+ * The names that may be written, with the one that is set in square brackets. If
+ * that is auto, the method it took is in parentheses.
+ */
+static int prezero_method_names(char *buf, size_t size)
+{
+	const struct store_method *set = READ_ONCE(prezero_method);
+	bool is_auto = READ_ONCE(prezero_method_auto);
+	const struct store_method *m;
+	int len;
+
+	len = scnprintf(buf, size, is_auto ? "[auto]" : "auto");
+	for (m = store_methods; m->name; m++) {
+		if (store_method_usable(m))
+			len += scnprintf(buf + len, size - len,
+					 m != set ? " %s" : is_auto ? " (%s)" : " [%s]",
+					 m->name);
+	}
+
+	return len;
+}
+
+/* The method of that name, or an error that the log explains */
+static const struct store_method *prezero_find_method(const char *name)
+{
+	const struct store_method *m;
+	char names[64];
+	int err = -EINVAL;
+
+	for (m = store_methods; m->name; m++) {
+		if (!sysfs_streq(name, m->name))
+			continue;
+		if (store_method_usable(m))
+			return m;
+		err = -EOPNOTSUPP;
+	}
+
+	prezero_method_names(names, sizeof(names));
+	pr_err("method: %s; choose from: %s\n",
+	       err == -EINVAL ? "no such name" : "this CPU does not have it",
+	       names);
+
+	return ERR_PTR(err);
+}
+
+static int prezero_set_method(const char *name)
+{
+	bool is_auto = sysfs_streq(name, "auto");
+	const struct store_method *m;
+
+	lockdep_assert_held(&prezero_mutex);
+
+	m = is_auto ? prezero_fastest() : prezero_find_method(name);
+	if (IS_ERR(m))
+		return PTR_ERR(m);
+
+	/* The thread goes on with the next block */
+	WRITE_ONCE(prezero_method, m);
+	WRITE_ONCE(prezero_method_auto, is_auto);
+
+	return 0;
+}
 
 static bool prezero_must_end(void)
 {
@@ -110,30 +265,28 @@ EXPORT_SYMBOL_IF_KUNIT(prezero_must_stop);
 
 /**
  * prezero_clear_block - clear a block of free pages
+ * @m: how
  * @sgl: what prezero_report() was given
  * @page: first page of the block
  * @nr_pages: number of pages of PAGE_SIZE in it
- * @begin: called with @sgl before each PREZERO_CHUNK; returns false to stop
- * @end: called with @sgl after each PREZERO_CHUNK
+ * @begin: called with @sgl before each chunk of @m; returns false to stop
+ * @end: called with @sgl after each chunk of @m
  *
  * Return: 0 if all of the block reads as zeroes, -EAGAIN if @begin returned false.
  */
-VISIBLE_IF_KUNIT int prezero_clear_block(struct scatterlist *sgl,
+VISIBLE_IF_KUNIT int prezero_clear_block(const struct store_method *m,
+					 struct scatterlist *sgl,
 					 struct page *page,
 					 unsigned long nr_pages,
 					 bool (*begin)(struct scatterlist *sgl),
 					 void (*end)(struct scatterlist *sgl))
 {
-	unsigned long i, chunk_end;
+	size_t done, len = nr_pages << PAGE_SHIFT;
 
-	for (i = 0; i < nr_pages; ) {
+	for (done = 0; done < len; done += m->chunk) {
 		if (!begin(sgl))
 			return -EAGAIN;
-
-		chunk_end = min(nr_pages, i + PREZERO_CHUNK / PAGE_SIZE);
-		for (; i < chunk_end; i++)
-			clear_page(page_address(page + i));
-
+		m->clear(page_address(page) + done, min(m->chunk, len - done));
 		end(sgl);
 	}
 
@@ -161,8 +314,8 @@ static int prezero_report(struct page_reporting_dev_info *prdev,
 	int err;
 
 	for_each_sg(sgl, sg, nents, i) {
-		err = prezero_clear_block(sgl, sg_page(sg),
-					  sg->length >> PAGE_SHIFT,
+		err = prezero_clear_block(READ_ONCE(prezero_method), sgl,
+					  sg_page(sg), sg->length >> PAGE_SHIFT,
 					  prezero_begin_chunk,
 					  page_prezero_write_end);
 		if (err || !page_prezero_write_begin(sgl))
@@ -396,6 +549,27 @@ static ssize_t idle_only_store(struct kobject *kobj,
 }
 PREZERO_ATTR_RW(idle_only);
 
+static ssize_t method_show(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *buf)
+{
+	int len = prezero_method_names(buf, PAGE_SIZE);
+
+	return len + sysfs_emit_at(buf, len, "\n");
+}
+
+static ssize_t method_store(struct kobject *kobj, struct kobj_attribute *attr,
+			    const char *buf, size_t count)
+{
+	int err;
+
+	mutex_lock(&prezero_mutex);
+	err = prezero_set_method(buf);
+	mutex_unlock(&prezero_mutex);
+
+	return err ?: count;
+}
+PREZERO_ATTR_RW(method);
+
 static ssize_t verify_show(struct kobject *kobj, struct kobj_attribute *attr,
 			   char *buf)
 {
@@ -538,6 +712,7 @@ static struct attribute *prezero_attrs[] = {
 	&order_attr.attr,
 	&interval_ms_attr.attr,
 	&idle_only_attr.attr,
+	&method_attr.attr,
 	&verify_attr.attr,
 	&flush_attr.attr,
 	&pages_cleared_attr.attr,
@@ -556,7 +731,7 @@ static struct kobject *prezero_kobj;
 
 static int __init prezero_init(void)
 {
-	int err = 0;
+	int err;
 
 	if (!page_prezero_scan_node || !&mm_kobj) {
 		pr_err("this kernel lacks CONFIG_PAGE_PREZERO: boot one with the PG_zeroed patches\n");
@@ -575,7 +750,8 @@ static int __init prezero_init(void)
 		return -ENOMEM;
 
 	mutex_lock(&prezero_mutex);
-	if (enabled)
+	err = prezero_set_method(method);
+	if (!err && enabled)
 		err = prezero_start();
 	mutex_unlock(&prezero_mutex);
 	if (err)

@@ -6,7 +6,6 @@
 #include <linux/mm.h>
 #include <linux/page_prezero.h>
 #include <linux/page_reporting.h>
-#include <linux/sizes.h>
 
 /*
  * Weak, because a kernel without the patches lacks these symbols. prezero_init()
@@ -23,16 +22,12 @@ extern typeof(page_prezero_set_verify) page_prezero_set_verify __weak;
 extern typeof(page_prezero_in_guest) page_prezero_in_guest __weak;
 extern typeof(mm_kobj) mm_kobj __weak;
 
-/*
- * Bytes to clear between two checks whether another task wants the CPU, with
- * preemption disabled: one or two microseconds
- */
-#define PREZERO_CHUNK	SZ_16K
+struct store_method;
 
 #if IS_ENABLED(CONFIG_KUNIT)
 bool prezero_must_stop(void);
-int prezero_clear_block(struct scatterlist *sgl, struct page *page,
-			unsigned long nr_pages,
+int prezero_clear_block(const struct store_method *m, struct scatterlist *sgl,
+			struct page *page, unsigned long nr_pages,
 			bool (*begin)(struct scatterlist *sgl),
 			void (*end)(struct scatterlist *sgl));
 #endif

@@ -42,6 +42,7 @@ short() {
 	part style "style" m style
 	part test "counting" scripts/tests/host/count-test.sh
 	part test "libvirt hook" scripts/tests/host/hook-test.sh
+	part test "methods to clear" scripts/tests/host/clear-test.sh
 	part test "apply to a tree" scripts/tests/host/apply-test.sh
 	part build "the last patch" scripts/tests/host/each.sh
 	if part build "kernel" m kernel && part build "module" m module-lab; then

@@ -103,7 +103,7 @@ settings() {
 	sed 's/^#\(options\)/\1/' scripts/install/modprobe.conf >"$work/modprobe.d/prezero.conf"
 	/sbin/modprobe -C "$work/modprobe.d" --showconfig >"$work/config"
 	while read -r param; do
-		grep "^options prezero $param=[YN]$" "$work/config" &&
+		grep "^options prezero $param=[YNa-z]*$" "$work/config" &&
 			grep "^\.It Cm $param$" scripts/install/prezero.4 || return
 	done <"$work/params"
 }

@@ -36,7 +36,7 @@ scripts/build/progress.sh "kunit.py" "$log" \
 rc=$?
 grep -aE '\[FAILED\]|Testing complete' "$log"
 # A suite that was not built in would not fail.
-for suite in page_prezero page_reporting gup_runs prezero_module; do
+for suite in page_prezero page_reporting gup_runs prezero_stores prezero_module; do
 	[ $# -gt 0 ] || grep -aqF "[PASSED] $suite " "$log" || {
 		echo "not ok kunit.py: suite $suite did not pass: see ${log#"$PWD"/}"
 		rc=1
