@@ -14,9 +14,9 @@ silent() {
 	! grep -E '(warning|error|WARNING|ERROR):' <<<"$out" && [ "$rc" -eq 0 ]
 }
 
+scripts/build/modules.sh lab module kunit || exit
 for part in module kunit; do
 	dir=$PWD/build/mod/lab/$part
-	[ -d "$dir" ] || continue
 	find "$dir" -name '*.o' -delete
 	t "$part: gcc W=1, kernel-doc and sparse are silent" \
 		silent scripts/build/kmake.sh -C build/lab M="$dir" C=2 W=1 modules
