@@ -38,9 +38,9 @@ free_mib() {
 	echo $(($(vmstat nr_free_pages) >> 8))
 }
 
-# free_becomes -lt|-ge MIB: less, or at least as much, is free within 30 s
+# free_becomes -lt|-ge MIB: less, or at least as much, is free within 90 s
 free_becomes() {
-	for _ in $(seq 60); do
+	for _ in $(seq 180); do
 		test "$(free_mib)" "$@" && return 0
 		sleep 0.5
 	done
