@@ -52,6 +52,18 @@ l2_hostdev() {
 	printf "</source></hostdev>\n"
 }
 
+# example_domain FILE MIB: the example domain in FILE, with the changes that each
+# operator has to make
+example_domain() {
+	sed -e "s|<memory unit='GiB'>64<|<memory unit='MiB'>$2<|" \
+		-e "s|cpuset='0-7'>8<|cpuset='0-1'>2<|" \
+		-e "s|/var/lib/libvirt/images/passthrough.img|/srv/grub.iso|" \
+		-e "s| cache='none' io='native'||" \
+		-e "s|<serial type='pty'/>|<serial type='pipe'><source path='/run/l2'/></serial>|" \
+		-e "s|<address domain='0x0000' bus='0x41' slot='0x00' function='0x0'/>|$(l2_hostdev | grep -o '<address.*/>')|" \
+		"$1"
+}
+
 # define_l2 BACKING MIB ["no device"]: the guest "l2", with the device or without
 define_l2() {
 	local device

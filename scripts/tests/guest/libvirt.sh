@@ -11,17 +11,6 @@ hook=/etc/libvirt/hooks/qemu.d/50-prezero
 # of the first one's memory.
 mib=2560
 
-# example FILE: the example, with the changes that each operator has to make
-example() {
-	sed -e "s|<memory unit='GiB'>64<|<memory unit='MiB'>$mib<|" \
-		-e "s|cpuset='0-7'>8<|cpuset='0-1'>2<|" \
-		-e "s|/var/lib/libvirt/images/passthrough.img|/srv/grub.iso|" \
-		-e "s| cache='none' io='native'||" \
-		-e "s|<serial type='pty'/>|<serial type='pipe'><source path='/run/l2'/></serial>|" \
-		-e "s|<address domain='0x0000' bus='0x41' slot='0x00' function='0x0'/>|$(l2_hostdev | grep -o '<address.*/>')|" \
-		/lab/passthrough.xml >"$1"
-}
-
 # served MIN MAX: start the example; between MIN and MAX percent of its memory were
 # cleared already
 served() {
@@ -88,7 +77,7 @@ without_device() {
 setup_thp
 bind_edu
 t "libvirt answers" start_libvirt || finish
-example /tmp/example.xml
+example_domain /lab/passthrough.xml "$mib" >/tmp/example.xml
 t "the example is a valid domain" virsh define --validate /tmp/example.xml
 t "and starts" start_l2 passthrough
 t "with its device" example_device

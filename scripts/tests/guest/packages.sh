@@ -61,13 +61,7 @@ upgraded() {
 }
 
 define_example() {
-	sed -e "s|<memory unit='GiB'>64<|<memory unit='MiB'>$mib<|" \
-		-e "s|cpuset='0-7'>8<|cpuset='0-1'>2<|" \
-		-e "s|/var/lib/libvirt/images/passthrough.img|/srv/grub.iso|" \
-		-e "s| cache='none' io='native'||" \
-		-e "s|<serial type='pty'/>|<serial type='pipe'><source path='/run/l2'/></serial>|" \
-		-e "s|<address domain='0x0000' bus='0x41' slot='0x00' function='0x0'/>|$(l2_hostdev | grep -o '<address.*/>')|" \
-		"$example" >/tmp/example.xml
+	example_domain "$example" "$mib" >/tmp/example.xml
 	virsh -q define /tmp/example.xml
 }
 
